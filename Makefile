@@ -1,0 +1,33 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+DEMO ?= demo
+
+.PHONY: demo test lint clean
+
+# The main job on bundled data: convert, train a small study, report.
+demo: .venv/.train
+	$(BIN)/augsuite convert datasets/shelf $(DEMO)/shelf-voc --to voc --overwrite
+	$(BIN)/augsuite study run datasets/shelf/study.yaml --out $(DEMO)/study
+
+# Lint, types and the whole test suite.
+test: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.train: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[augment,train]'
+	touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
+	touch $@ .venv/.train
+
+clean:
+	rm -rf .venv build dist $(DEMO)

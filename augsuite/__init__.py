@@ -1,0 +1,70 @@
+"""augsuite prepares vision datasets, augments them, and measures what each augmentation does.
+
+Everything but `hookimpl` and `__version__` is imported when it is first used, so that `import augsuite` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from augsuite.augment import Policy, policy
+    from augsuite.conversion import convert, read, write
+    from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
+    from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError
+
+__version__ = "0.1.0"
+
+hookimpl = pluggy.HookimplMarker("augsuite")
+
+_HOME = {
+    "Annotations": "dataset",
+    "AugsuiteError": "errors",
+    "Categories": "dataset",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Dataset": "dataset",
+    "Images": "dataset",
+    "MissingExtraError": "errors",
+    "PluginError": "errors",
+    "Policy": "augment",
+    "Sample": "dataset",
+    "convert": "conversion",
+    "policy": "augment",
+    "read": "conversion",
+    "write": "conversion",
+}
+
+__all__ = [
+    "Annotations",
+    "AugsuiteError",
+    "Categories",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Images",
+    "MissingExtraError",
+    "PluginError",
+    "Policy",
+    "Sample",
+    "__version__",
+    "convert",
+    "hookimpl",
+    "policy",
+    "read",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'augsuite' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"augsuite.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

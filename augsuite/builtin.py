@@ -1,0 +1,40 @@
+"""What the core itself declares, through the same hooks as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from augsuite import hookimpl
+from augsuite.spec import CommandSpec, EngineSpec, Ref, TrackerSpec
+
+
+@hookimpl
+def augsuite_engines() -> Iterator[EngineSpec]:
+    """Local processes."""
+    yield EngineSpec("local", "processes on this machine", Ref("augsuite.study.engine:run_local"))
+
+
+@hookimpl
+def augsuite_trackers() -> Iterator[TrackerSpec]:
+    """Plain files."""
+    yield TrackerSpec("files", "metrics.jsonl in the run's folder", Ref("augsuite.study.tracker:open_files"))
+
+
+@hookimpl
+def augsuite_commands() -> Iterator[CommandSpec]:
+    """The commands of the core, in the order of a user's work."""
+    for name, summary, module in (
+        ("convert", "Convert a dataset from one format to another.", "convert"),
+        ("stats", "Count images, boxes, classes and sizes of a dataset.", "stats"),
+        ("datasets", "List the bundled datasets, or make one.", "datasets"),
+        ("preview", "Draw originals and augmented samples with their boxes.", "preview"),
+        ("augment", "Write an augmented copy of a dataset.", "augment"),
+        ("train", "Train one reference trainer on a dataset.", "train"),
+        ("study", "Measure what each augmentation does.", "study"),
+        ("plugins", "List the plugins, and what went wrong with them.", "plugins"),
+        ("formats", "List the dataset formats.", "listings"),
+        ("transforms", "List the transforms that a policy can name.", "listings"),
+        ("policies", "List the bundled policies.", "listings"),
+        ("trainers", "List the trainers.", "listings"),
+    ):
+        yield CommandSpec(name, summary, Ref(f"augsuite.commands.{module}:{name}"))

@@ -1,0 +1,20 @@
+"""The dataset: tables, checks, edits, statistics, image files and evaluation."""
+
+from augsuite.dataset.checks import Intake, checked
+from augsuite.dataset.sample import ArraySource, FileSource, Sample
+from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Images, objects, strings
+
+__all__ = [
+    "ABSENT",
+    "Annotations",
+    "ArraySource",
+    "Categories",
+    "Dataset",
+    "FileSource",
+    "Images",
+    "Intake",
+    "Sample",
+    "checked",
+    "objects",
+    "strings",
+]

@@ -1,0 +1,139 @@
+"""Image files: their size from the header, and their pixels.
+
+OpenCV decodes where it is installed (it can decode a JPEG at half, quarter or eighth size), Pillow otherwise and wherever
+OpenCV gives up. Both give the upright image: EXIF orientation is applied to pixels and sizes alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import PIL
+import PIL.Image
+import PIL.ImageOps
+from numpy.typing import NDArray
+
+from augsuite.errors import DataError
+
+Image = NDArray[np.uint8]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_TURNED = range(5, 9)  # EXIF orientations that swap width and height
+_ORIENTATION = 0x0112
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright image, from the file's header alone.
+
+    Raises:
+        DataError: if the file is missing, is no image, or claims more pixels than Pillow's limit.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        try:
+            with PIL.Image.open(path) as image:
+                turned = image.getexif().get(_ORIENTATION) in _TURNED
+                return image.size[::-1] if turned else image.size
+        except Exception as error:
+            raise _unreadable(path, error) from error
+
+
+def decode(path: Path, reduce: int = 1) -> Image:
+    """Read the pixels of an image file.
+
+    Args:
+        path: the file.
+        reduce: 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size (rounded up); other files at full size.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB, upright. Grey is repeated, alpha is dropped, palette is resolved, 16 bits keep the upper 8.
+
+    Raises:
+        DataError: if the file is missing, truncated, no image, or larger than Pillow's limit.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    opencv = _opencv()
+    if opencv is not None:
+        pixels = _decode_opencv(opencv, data, reduce, path)
+        if pixels is not None:
+            return pixels
+    return _decode_pillow(data, reduce, path)
+
+
+@functools.cache
+def _opencv() -> ModuleType | None:
+    try:
+        import cv2
+    except ImportError:
+        return None
+    return cv2  # type: ignore[no-any-return]
+
+
+def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int, path: Path) -> Image | None:
+    """The pixels, or None where OpenCV cannot read the file and Pillow should say why."""
+    _check_header(data, path)
+    flag = {
+        1: opencv.IMREAD_COLOR,
+        2: opencv.IMREAD_REDUCED_COLOR_2,
+        4: opencv.IMREAD_REDUCED_COLOR_4,
+        8: opencv.IMREAD_REDUCED_COLOR_8,
+    }[reduce if _is_jpeg(data) else 1]
+    try:
+        pixels = opencv.imdecode(np.frombuffer(data, np.uint8), flag)
+    except opencv.error:
+        return None
+    if pixels is None:
+        return None
+    result: Image = opencv.cvtColor(pixels, opencv.COLOR_BGR2RGB)
+    return result
+
+
+def _decode_pillow(data: bytes, reduce: int, path: Path) -> Image:
+    _check_header(data, path)
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            if reduce > 1 and _is_jpeg(data):
+                opened.draft("RGB", (-(-opened.width // reduce), -(-opened.height // reduce)))
+            upright = PIL.ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I"):
+                grey = np.asarray(upright).astype(np.int64)
+                return np.repeat((grey >> 8 if grey.max(initial=0) > 255 else grey).astype(np.uint8)[..., None], 3, axis=2)
+            return np.array(upright.convert("RGB"))
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_header(data: bytes, path: Path) -> None:
+    """Stop before an image that claims more pixels than Pillow's limit takes the memory for them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        try:
+            PIL.Image.open(io.BytesIO(data)).close()
+        except Exception as error:
+            raise _unreadable(path, error) from error
+
+
+def _is_jpeg(data: bytes) -> bool:
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    """One line that says which file, what is wrong with it, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such image file. Put it there, or remove its entry from the annotations.")
+    if isinstance(error, PIL.Image.DecompressionBombWarning | PIL.Image.DecompressionBombError):
+        limit = PIL.Image.MAX_IMAGE_PIXELS
+        return DataError(f"{path}: larger than the limit of {limit:,} pixels. Cut it into tiles, or scale it down first.")
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return DataError(f"{path}: not an image that can be read. Replace the file, or remove its entry.")
+    said = str(error).strip().splitlines()
+    reason = said[0] if said else type(error).__name__
+    return DataError(f"{path}: the image cannot be read ({reason}). Replace the file, or remove its entry.")

@@ -1,0 +1,193 @@
+"""What the references of a declaration must point at, and the small values that cross that border."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from augsuite.augment import Feed, Scene, Warp
+    from augsuite.dataset import Dataset, Intake, Sample
+    from augsuite.dataset.images import Image
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# Formats
+
+
+class Losses(Counter[str]):
+    """What a writer could not represent: kind (`coco.iscrowd`, `image ids`) -> how many values. Counted, never silent."""
+
+
+class Detect(Protocol):
+    """Says whether a path holds the format."""
+
+    def __call__(self, path: Path) -> float:
+        """From 0 (it does not) to 1 (it can be nothing else). Cheap: looks at names and the head of a file; never raises."""
+
+
+class Read(Protocol):
+    """Reads a dataset."""
+
+    def __call__(self, path: Path, intake: Intake, **options: str) -> Dataset:
+        """Read a folder or a file.
+
+        Args:
+            path: what the user named.
+            intake: takes what is invalid or surprising.
+            options: those that the declaration lists.
+
+        Raises:
+            DataError: in one line, for anything that cannot be read.
+        """
+
+
+class Write(Protocol):
+    """Writes a dataset."""
+
+    def __call__(self, data: Dataset, folder: Path, losses: Losses, **options: str) -> Sequence[str]:
+        """Write the annotation files into `folder`, an empty folder that the core moves into place afterwards.
+
+        Args:
+            data: the dataset.
+            folder: where to write.
+            losses: takes what cannot be represented.
+            options: those that the declaration lists.
+
+        Returns:
+            For each image the path, relative to `folder`, where its file belongs; all different. The core puts them there.
+        """
+
+
+class MakeDataset(Protocol):
+    """Makes a dataset on this machine."""
+
+    def __call__(
+        self, folder: Path, images: int, seed: int, progress: Callable[[int], None], **options: str
+    ) -> Dataset:
+        """Make `images` images and write them with their annotations into `folder`, an empty folder.
+
+        Args:
+            folder: where to write.
+            images: how many.
+            seed: the same seed gives the same bytes.
+            progress: called with 1 for each image made.
+            options: those that the declaration lists.
+        """
+
+
+# Transforms: the class behind `TransformSpec.params` is a frozen `msgspec.Struct` whose fields are the parameters
+
+
+class GeometricTransform(Protocol):
+    """Moves pixels and boxes."""
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp | None:
+        """Draw one warp of the scene; None leaves it as it is."""
+
+
+class PixelTransform(Protocol):
+    """Changes values, never places."""
+
+    pointwise: ClassVar[bool]
+    """Whether a pixel's new value depends on that pixel alone."""
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the values that `apply` needs, as JSON has them; None leaves the image as it is."""
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Change a `(H, W, 3)` uint8 RGB image; may reuse its memory. Same shape and dtype out."""
+
+
+class MixTransform(Protocol):
+    """Combines samples."""
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> tuple[Mapping[str, Any], Sequence[int]] | None:
+        """Draw the values that `mix` needs and the image rows, below `scene.pool`, of the partners."""
+
+    def mix(self, samples: Sequence[Sample], drawn: Mapping[str, Any]) -> Sample:
+        """Combine rendered samples, the sample's own first."""
+
+
+# Trainers
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one training run found.
+
+    Attributes:
+        metrics: name -> value; rates in percent (0 to 100), such as `AP`, `AP50`, `AP/RBC`, `top1`.
+        images: how many training images went through the model.
+        seconds: wall time of training, without the evaluation.
+        cpu_seconds: CPU time of this process and its loader workers in that time.
+        parameters: trainable parameters of the model.
+    """
+
+    metrics: dict[str, float]
+    images: int
+    seconds: float
+    cpu_seconds: float
+    parameters: int
+
+
+class Tracker(Protocol):
+    """Takes the curves of a run."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take values at a step (an epoch, for the bundled trainers)."""
+
+    def close(self) -> None:
+        """Write out what is pending."""
+
+
+class OpenTracker(Protocol):
+    """Opens a tracker."""
+
+    def __call__(self, folder: Path) -> Tracker:
+        """Open in a run's folder."""
+
+
+class Train(Protocol):
+    """Trains one run."""
+
+    def __call__(
+        self,
+        config: Any,
+        train: Feed,
+        val: Feed,
+        *,
+        seed: int,
+        folder: Path,
+        log: Callable[[int, int, Mapping[str, float]], None],
+    ) -> RunRecord:
+        """Train on `train`, evaluate on `val`, leave model and predictions in `folder`.
+
+        Args:
+            config: an instance of the declaration's `config`.
+            train: gives augmented batches, epoch by epoch.
+            val: gives plain batches.
+            seed: of initial weights and of anything else the trainer draws.
+            folder: exists; the run's own. Predictions go to `predictions.json` as COCO results (detection) or
+                `predictions.csv` (classification), the weights to `model.pt`.
+            log: called with epoch (from 1), number of epochs and values, after each epoch.
+        """
+
+
+# Engines
+
+
+class Engine(Protocol):
+    """Runs work items."""
+
+    def __call__(
+        self, work: Callable[[Item], Result], items: Iterable[Item], workers: int
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        """Run `work` on each item, at most `workers` at once; yield each item with its result or error as it ends."""

@@ -1,0 +1,242 @@
+"""What plugins declare: small frozen values that name the work without importing it.
+
+Standard library only. Everything heavy stays behind a `Ref` until it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from augsuite import protocols
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Generic[T]):
+    """Something to import when it is used.
+
+    Attributes:
+        target: `package.module:attribute`.
+    """
+
+    target: str
+
+    def __post_init__(self) -> None:
+        module, separator, attribute = self.target.partition(":")
+        if not (module and separator and attribute):
+            msg = f"a Ref is written 'package.module:attribute', got {self.target!r}"
+            raise ValueError(msg)
+
+    def load(self) -> T:
+        """Import the module and return the attribute.
+
+        Raises:
+            ImportError: if the module, or something that it needs, is not installed.
+            AttributeError: if the module has no such attribute.
+        """
+        module, _, attribute = self.target.partition(":")
+        found: T = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class OptionSpec:
+    """One option of a reader or writer: `--option NAME=VALUE` on the command line, a keyword argument in Python.
+
+    Attributes:
+        name: the keyword.
+        summary: one line for the listing.
+        choices: the values allowed; empty where any text is.
+        on: whether the reader, the writer or both take it.
+    """
+
+    name: str
+    summary: str
+    choices: tuple[str, ...] = ()
+    on: Literal["read", "write", "both"] = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """A dataset format on disk.
+
+    Attributes:
+        name: what the user types after `--to`.
+        summary: one line for the listing.
+        patterns: glob patterns, relative to the dataset's folder, of the files that hold annotations.
+        keeps: what the writer represents, besides images, categories and boxes: names of extras (`coco.iscrowd`), and of
+            `ids`, `splits`, `sizes`, `image_labels`. The rest is counted as lost.
+        detect: how sure the plugin is that a path holds this format.
+        read: reads it.
+        write: writes it; None where it is read only.
+        options: what reader and writer take beyond a path.
+    """
+
+    name: str
+    summary: str
+    patterns: tuple[str, ...]
+    keeps: frozenset[str]
+    detect: Ref[protocols.Detect]
+    read: Ref[protocols.Read]
+    write: Ref[protocols.Write] | None = None
+    options: tuple[OptionSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """A dataset that can be made on this machine, by name.
+
+    Attributes:
+        name: what the user types after `augsuite datasets make`.
+        summary: one line for the listing.
+        make: writes the dataset into an empty folder.
+        options: what `make` takes, beyond a folder.
+    """
+
+    name: str
+    summary: str
+    make: Ref[protocols.MakeDataset]
+    options: tuple[OptionSpec, ...] = ()
+
+
+TransformKind = Literal["geometric", "pixel", "mix", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformSpec:
+    """One operation that a policy can name.
+
+    Attributes:
+        name: what a policy's step says after `do`; a guest's transforms carry its name first (`albumentations.Blur`).
+        summary: one line for the listing.
+        kind: `geometric` moves pixels and boxes, `pixel` changes values, `mix` combines samples, `batch` acts on a whole batch.
+        params: the `msgspec.Struct` whose fields are the parameters and whose methods do the work; see
+            `augsuite.protocols` for what each kind must have.
+        source: paper and section, or the documentation that it follows.
+    """
+
+    name: str
+    summary: str
+    kind: TransformKind
+    params: Ref[type[Any]]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """A policy by name.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for the listing.
+        steps: the steps as a policy file would hold them.
+        source: the paper or code it comes from.
+    """
+
+    name: str
+    summary: str
+    steps: tuple[Mapping[str, Any], ...]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSpec:
+    """A reference trainer.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for the listing.
+        task: what it learns: `detection` from boxes, `classification` from image labels.
+        metric: the key of the run record's `metrics` that a study compares; higher is better.
+        config: the `msgspec.Struct` of its settings, all with defaults.
+        train: trains one run.
+        extra: the extra of this distribution that it needs.
+    """
+
+    name: str
+    summary: str
+    task: Literal["detection", "classification"]
+    metric: str
+    config: Ref[type[Any]]
+    train: Ref[protocols.Train]
+    extra: str = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Where work items run.
+
+    Attributes:
+        name: what the user types after `--engine`.
+        summary: one line for the listing.
+        run: runs work items; see `augsuite.protocols.Engine`.
+    """
+
+    name: str
+    summary: str
+    run: Ref[protocols.Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """Where a run's curves go.
+
+    Attributes:
+        name: what the user types after `--tracker`.
+        summary: one line for the listing.
+        open: opens a tracker in a run's folder; see `augsuite.protocols.OpenTracker`.
+    """
+
+    name: str
+    summary: str
+    open: Ref[protocols.OpenTracker]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A command of `augsuite`.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for `augsuite --help`, shown without importing the command.
+        command: the `click.Command`.
+    """
+
+    name: str
+    summary: str
+    command: Ref[Any]
+
+
+Spec = FormatSpec | DatasetSpec | TransformSpec | PolicySpec | TrainerSpec | EngineSpec | TrackerSpec | CommandSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Owned(Generic[T]):
+    """A declaration together with the plugin that made it."""
+
+    spec: T
+    plugin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something a plugin did wrong; shown by `augsuite plugins`, survived by everything else.
+
+    Attributes:
+        plugin: its name.
+        stage: what it was doing, such as `import` or `augsuite_formats`.
+        message: one line.
+        error: the exception behind it, where there was one.
+    """
+
+    plugin: str
+    stage: str
+    message: str
+    error: BaseException | None = field(default=None, compare=False)
+
+
