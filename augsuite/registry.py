@@ -179,7 +179,7 @@ class Registry:
                         f"Disable one with AUGSUITE_DISABLE_PLUGINS={plugin}."
                     )
                 found[spec.name] = Owned(spec, plugin)
-        result = MappingProxyType(dict(sorted(found.items())))
+        result = MappingProxyType(found if hook == "augsuite_commands" else dict(sorted(found.items())))
         self._declared[hook] = result
         return result
 

@@ -66,7 +66,7 @@ class Images:
     ids: Rows
     splits: Strings
     files: Strings
-    extra: Extra = _NOTHING
+    extra: Extra = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -117,7 +117,7 @@ class Categories:
 
     names: Strings
     ids: Rows
-    extra: Extra = _NOTHING
+    extra: Extra = field(default_factory=dict)
 
     @classmethod
     def of(cls, names: Iterable[str], ids: ArrayLike | None = None, extra: Extra = _NOTHING) -> Categories:
@@ -158,7 +158,7 @@ class Annotations:
     layout: Layout
     ids: Rows
     ignore: NDArray[np.bool_]
-    extra: Extra = _NOTHING
+    extra: Extra = field(default_factory=dict)
 
     @classmethod
     def of(

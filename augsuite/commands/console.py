@@ -1,0 +1,68 @@
+"""What the commands share on the terminal: data to stdout, progress to stderr, and only where a person looks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from augsuite.errors import ConfigError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def print_json(value: Any) -> None:
+    """Print any plain value as indented JSON on stdout."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(headings: list[str], rows: list[list[str]], *, right: frozenset[int] = frozenset()) -> None:
+    """Print a plain table on stdout, columns aligned, never cut when the output is no terminal.
+
+    Args:
+        headings: one for each column.
+        rows: cells.
+        right: columns that are numbers.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def progress() -> Progress:
+    """A progress display on stderr, with count, rate and time left; silent where stderr is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def parse_options(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`("units=pixel",)` -> `{"units": "pixel"}`.
+
+    Raises:
+        ConfigError: for a pair without `=`.
+    """
+    options = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"--option {pair!r}: write it as NAME=VALUE.")
+        options[name] = value
+    return options
