@@ -1,0 +1,154 @@
+"""From a dataset and a policy to batches: the same samples for any number of workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsuite.augment.policy import Policy
+from augsuite.boxes import Boxes
+from augsuite.dataset import ArraySource, Dataset, Sample
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one size, stacked.
+
+    Attributes:
+        images: `(B, H, W, 3)` uint8 RGB.
+        boxes: B arrays `(N, 4)` float64 XYXY in pixels of the batch.
+        labels: B arrays `(N,)` int64 rows of the dataset's categories.
+        weights: B arrays `(N,)` float32 in [0, 1].
+        targets: `(B, C)` float32 class targets; a row of zeros where an image has no image label.
+        image_rows: `(B,)` int64 rows of the dataset's images.
+        matrices: `(B, 3, 3)` float64 from pixels of the original image to pixels of the batch.
+    """
+
+    images: NDArray[np.uint8]
+    boxes: list[Boxes]
+    labels: list[NDArray[np.int64]]
+    weights: list[NDArray[np.float32]]
+    targets: NDArray[np.float32]
+    image_rows: NDArray[np.int64]
+    matrices: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def collate(samples: Sequence[Sample], classes: int) -> Batch:
+    """Stack rendered samples of one size."""
+    targets = np.zeros((len(samples), classes), np.float32)
+    for row, sample in enumerate(samples):
+        if sample.targets is not None:
+            targets[row] = sample.targets
+    return Batch(
+        images=np.stack([sample.image for sample in samples]),
+        boxes=[sample.boxes for sample in samples],
+        labels=[sample.labels for sample in samples],
+        weights=[sample.weights for sample in samples],
+        targets=targets,
+        image_rows=np.array([sample.image_row for sample in samples], np.int64),
+        matrices=np.stack([sample.matrix for sample in samples]),
+    )
+
+
+@dataclass
+class Feed:
+    """Gives a trainer its batches, epoch by epoch.
+
+    Attributes:
+        data: the images; their files must exist.
+        policy: what happens to each.
+        seed: first part of every random key, and of the order of the images.
+        workers: processes that render; 0 renders in this one. The samples are the same for any number.
+        cache: keep decoded images in memory (only with `workers=0`): worth it where they all fit.
+        mean: of each channel, in [0, 1], for a trainer to subtract on its device.
+        std: of each channel, for a trainer to divide by.
+    """
+
+    data: Dataset
+    policy: Policy
+    seed: int = 0
+    workers: int = 0
+    cache: bool = False
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    _decoded: dict[int, Sample] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """A `normalize` step of the policy says what mean and standard deviation are."""
+        normalize = self.policy.normalize
+        if normalize is not None:
+            self.mean, self.std = normalize.mean, normalize.std
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: tuple[int, int, int, int]) -> Sample:
+        """Render one sample: `(epoch, image row, width, height)`."""
+        epoch, row, width, height = key
+        policy = self.policy.resized(width, height)
+        return policy(self.original(row), key=(self.seed, epoch, row), pool=self)
+
+    def original(self, row: int) -> Sample:
+        """The sample before the policy."""
+        if not self.cache or self.workers:
+            return self.data.sample(row)
+        if row not in self._decoded:
+            sample = self.data.sample(row)
+            self._decoded[row] = replace(sample, source=ArraySource(sample.image))
+        return self._decoded[row]
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """`(I,)` the shuffled image rows of one epoch; depends on seed and epoch alone."""
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.data))
+
+    def batches(
+        self, epoch: int, batch_size: int, size: tuple[int, int], *, shuffle: bool = True
+    ) -> Iterator[Batch]:
+        """The batches of one epoch; the last may be smaller.
+
+        Args:
+            epoch: from 0; second part of every random key.
+            batch_size: images in a batch.
+            size: width and height; the policy's result is resized to it where it differs.
+            shuffle: in the order of `order(epoch)`, else of the dataset.
+        """
+        rows = self.order(epoch) if shuffle else np.arange(len(self.data))
+        keys = [[(epoch, int(row), *size) for row in rows[at : at + batch_size]] for at in range(0, len(rows), batch_size)]
+        classes = len(self.data.categories)
+        if not self.workers:
+            for batch in keys:
+                yield collate([self[key] for key in batch], classes)
+            return
+        yield from self._loaded(keys, classes)
+
+    def _loaded(self, keys: list[list[tuple[int, int, int, int]]], classes: int) -> Iterator[Batch]:
+        from torch.utils.data import DataLoader
+
+        loader: DataLoader[Batch] = DataLoader(
+            self,  # type: ignore[arg-type]  # a map-style dataset needs no base class, only __getitem__
+            batch_sampler=keys,
+            num_workers=self.workers,
+            collate_fn=_Collate(classes),
+            multiprocessing_context=multiprocessing.get_context("forkserver"),
+        )
+        yield from loader
+
+
+@dataclass(frozen=True, slots=True)
+class _Collate:
+    """`collate` with the number of classes, in a form that travels to a worker."""
+
+    classes: int
+
+    def __call__(self, samples: list[Sample]) -> Batch:
+        return collate(samples, self.classes)
