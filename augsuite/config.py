@@ -1,0 +1,83 @@
+"""From YAML to typed structs, with the path and the nearest name in each error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from augsuite.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+_AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$?(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file into plain values.
+
+    Raises:
+        ConfigError: if the file is missing, or is no YAML; says line and column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML text into plain values.
+
+    Args:
+        text: the YAML.
+        where: the name of its source, for the message.
+
+    Raises:
+        ConfigError: with line and column.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}{place}: not valid YAML: {problem}.") from error
+
+
+def build(kind: type[T], values: Any, where: str, what: str = "setting") -> T:
+    """Make a struct of plain values, checking names, types and ranges.
+
+    Args:
+        kind: a `msgspec.Struct`.
+        values: a mapping with string keys.
+        where: what the values belong to, such as `ssd.yaml: steps[2] (iou_crop)`.
+        what: what a field is called in the message: "setting", "parameter", ...
+
+    Raises:
+        ConfigError: naming the place and, for an unknown name, the nearest one.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: expected names and values, got {type(values).__name__}.")
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown {what} {key!r}. {nearest(str(key), known)}")
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        match = _AT.match(str(error))
+        problem, path = (match["problem"], match["path"]) if match else (str(error), None)
+        place = f"{where}: {path.lstrip('.')}" if path else where
+        raise ConfigError(f"{place}: {problem[:1].lower()}{problem[1:].replace('`', '')}.") from error
+
+
+def to_plain(value: Any) -> Any:
+    """A struct as plain values that YAML and JSON can hold."""
+    return msgspec.to_builtins(value)
