@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from augsuite import __version__, registry
-from augsuite.errors import AugsuiteError
+from augsuite.errors import AugsuiteError, nearest
 from augsuite.spec import CommandSpec
 
 
@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; an unknown one names the nearest."""
         if args and not args[0].startswith("-") and args[0] not in self._specs():
-            ctx.fail(f"unknown command {args[0]!r}. {registry.nearest(args[0], self._specs())}")
+            ctx.fail(f"unknown command {args[0]!r}. {nearest(args[0], self._specs())}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

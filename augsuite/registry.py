@@ -75,7 +75,7 @@ class Registry:
     def register(self, plugin: object, name: str, version: str = "") -> None:
         """Add one plugin: a module or any object with hook implementations.
 
-        A misspelt hook is recorded as a failure and the plugin is left out.
+        A misspelt hook, or one with arguments, is recorded as a failure and the plugin is left out.
 
         Raises:
             PluginError: if `name` is taken already.
@@ -85,13 +85,13 @@ class Registry:
             return
         if self._manager.has_plugin(name):
             raise PluginError(f"two plugins are called {name!r}. Uninstall one, or rename its entry point.")
-        self._manager.register(plugin, name=name)
         self._versions[name] = version
         self._declared.clear()
         try:
+            self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._reject(name, "check", str(error).splitlines()[0], error)
+            self._reject(name, "check", " ".join(str(error).split()), error)
 
     def load_entry_points(self) -> None:
         """Import every plugin of the entry point group `augsuite`; a failing one is recorded and left out."""
@@ -109,7 +109,9 @@ class Registry:
     def plugins(self) -> Mapping[str, str]:
         """The registered plugins: name to version."""
         return {
-            name: self._versions.get(name, "") for name, plugin in self._manager.list_name_plugin() if plugin is not None
+            name: self._versions.get(name, "")
+            for name, plugin in self._manager.list_name_plugin()
+            if plugin is not None
         }
 
     def formats(self) -> Mapping[str, FormatSpec]:

@@ -238,5 +238,3 @@ class Failure:
     stage: str
     message: str
     error: BaseException | None = field(default=None, compare=False)
-
-

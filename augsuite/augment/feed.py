@@ -111,9 +111,7 @@ class Feed:
         """`(I,)` the shuffled image rows of one epoch; depends on seed and epoch alone."""
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.data))
 
-    def batches(
-        self, epoch: int, batch_size: int, size: tuple[int, int], *, shuffle: bool = True
-    ) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, size: tuple[int, int], *, shuffle: bool = True) -> Iterator[Batch]:
         """The batches of one epoch; the last may be smaller.
 
         Args:
@@ -123,7 +121,9 @@ class Feed:
             shuffle: in the order of `order(epoch)`, else of the dataset.
         """
         rows = self.order(epoch) if shuffle else np.arange(len(self.data))
-        keys = [[(epoch, int(row), *size) for row in rows[at : at + batch_size]] for at in range(0, len(rows), batch_size)]
+        keys = [
+            [(epoch, int(row), *size) for row in rows[at : at + batch_size]] for at in range(0, len(rows), batch_size)
+        ]
         classes = len(self.data.categories)
         if not self.workers:
             for batch in keys:

@@ -93,10 +93,14 @@ def checked(data: Dataset, where: str) -> Dataset:
     broken = ~np.isfinite(table.boxes).all(axis=1) & ~np.isnan(table.boxes).all(axis=1)
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
-        raise DataError(f"{where}: annotations.boxes[{row}]: expected 4 finite numbers, got {table.boxes[row].tolist()}")
+        raise DataError(
+            f"{where}: annotations.boxes[{row}]: expected 4 finite numbers, got {table.boxes[row].tolist()}"
+        )
     if (images.sizes < 0).any():
         row = int(np.flatnonzero((images.sizes < 0).any(axis=1))[0])
-        raise DataError(f"{where}: images.sizes[{row}]: expected width and height of 0 or more, got {images.sizes[row]}")
+        raise DataError(
+            f"{where}: images.sizes[{row}]: expected width and height of 0 or more, got {images.sizes[row]}"
+        )
     return data
 
 

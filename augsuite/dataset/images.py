@@ -74,7 +74,7 @@ def _opencv() -> ModuleType | None:
         import cv2
     except ImportError:
         return None
-    return cv2  # type: ignore[no-any-return]
+    return cv2
 
 
 def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int, path: Path) -> Image | None:
@@ -105,7 +105,9 @@ def _decode_pillow(data: bytes, reduce: int, path: Path) -> Image:
             upright = PIL.ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I"):
                 grey = np.asarray(upright).astype(np.int64)
-                return np.repeat((grey >> 8 if grey.max(initial=0) > 255 else grey).astype(np.uint8)[..., None], 3, axis=2)
+                return np.repeat(
+                    (grey >> 8 if grey.max(initial=0) > 255 else grey).astype(np.uint8)[..., None], 3, axis=2
+                )
             return np.array(upright.convert("RGB"))
     except Exception as error:
         raise _unreadable(path, error) from error
@@ -131,7 +133,9 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         return DataError(f"{path}: no such image file. Put it there, or remove its entry from the annotations.")
     if isinstance(error, PIL.Image.DecompressionBombWarning | PIL.Image.DecompressionBombError):
         limit = PIL.Image.MAX_IMAGE_PIXELS
-        return DataError(f"{path}: larger than the limit of {limit:,} pixels. Cut it into tiles, or scale it down first.")
+        return DataError(
+            f"{path}: larger than the limit of {limit:,} pixels. Cut it into tiles, or scale it down first."
+        )
     if isinstance(error, PIL.UnidentifiedImageError):
         return DataError(f"{path}: not an image that can be read. Replace the file, or remove its entry.")
     said = str(error).strip().splitlines()

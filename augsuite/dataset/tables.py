@@ -270,7 +270,7 @@ class Dataset:
                 f"{self.images.names[image_row]}: no image file of that name was found under {self.root}. "
                 "Put the images beside the annotations."
             )
-        return self.root / name
+        return self.root / str(name)
 
     def sample(self, image_row: int) -> Sample:
         """One image with its annotations, ready for a policy; pixels are decoded when asked for.
@@ -307,9 +307,7 @@ class Dataset:
             self, images=self.images.take(rows), annotations=replace(kept, image_rows=position[kept.image_rows])
         )
 
-    def where(
-        self, *, categories: Collection[str] | None = None, splits: Collection[str] | None = None
-    ) -> Dataset:
+    def where(self, *, categories: Collection[str] | None = None, splits: Collection[str] | None = None) -> Dataset:
         """Keep some categories or splits; see `augsuite.dataset.edits.where`."""
         from augsuite.dataset import edits
 
@@ -333,4 +331,4 @@ def _soft_targets(labels: Rows, classes: int) -> NDArray[np.float32] | None:
     if not len(labels):
         return None
     targets = np.bincount(labels, minlength=classes).astype(np.float32)
-    return targets / targets.sum()
+    return np.asarray(targets / targets.sum(), np.float32)

@@ -1,0 +1,5 @@
+"""`python -m augsuite`."""
+
+from augsuite.cli import main
+
+main()

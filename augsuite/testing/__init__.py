@@ -1,0 +1,1 @@
+"""The contract kit: what every plugin must pass, ours and a stranger's."""

@@ -1,0 +1,92 @@
+"""The docs say what is there, and what they show works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from augsuite import registry
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOKS_PAGE = ROOT / "docs" / "hooks.md"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("hook", registry.HOOKS)
+def test_every_hook_is_documented_and_used(hook):
+    assert f"`{hook}`" in HOOKS_PAGE.read_text(encoding="utf-8")
+    found = registry.default()
+    assert getattr(found, hook.removeprefix("augsuite_"))(), f"nobody implements {hook}"
+
+
+def test_the_hooks_are_all_listed():
+    from augsuite import hookspecs
+
+    declared = {name for name in vars(hookspecs) if name.startswith("augsuite_")}
+    assert declared == set(registry.HOOKS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page}: {target} does not exist"
+
+
+@pytest.fixture
+def negative_plugin(tmp_path):
+    """The plugin of docs/hooks.md, written as the page shows it, with the metadata that an installer would leave."""
+    blocks = re.findall(r"```python\n(.*?)```", HOOKS_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    package = tmp_path / "augsuite_negative"
+    package.mkdir()
+    (package / "__init__.py").write_text(blocks[0], encoding="utf-8")
+    (package / "work.py").write_text(blocks[1], encoding="utf-8")
+    info = tmp_path / "augsuite_negative-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: augsuite-negative\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[augsuite]\nnegative = augsuite_negative\n")
+    return tmp_path
+
+
+def run(path: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(path)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_plugin_of_the_hooks_page_works(negative_plugin):
+    listed = json.loads(run(negative_plugin, "-m", "augsuite", "transforms", "--json"))
+    (own,) = [spec for spec in listed if spec["name"] == "negative"]
+    assert own["plugin"] == "negative"
+    script = """
+import numpy as np
+import augsuite
+image = np.full((4, 6, 3), 100, np.uint8)
+policy = augsuite.policy([{"do": "negative", "p": 1.0}])
+out = policy(augsuite.Sample.of(image), key=(0, 0, 0)).image
+amount = policy.plan(augsuite.Sample.of(image), key=(0, 0, 0)).ops[0].drawn["amount"]
+print(out.shape, abs(int(out[0, 0, 0]) - (100 * (1 - amount) + 155 * amount)) <= 0.5)
+"""
+    assert run(negative_plugin, "-c", script).strip() == "(4, 6, 3) True"
+
+
+def test_a_plugin_that_fails_to_import_is_shown_and_survived(negative_plugin):
+    (negative_plugin / "augsuite_negative" / "__init__.py").write_text("import no_such_package_anywhere\n")
+    assert "convert" in run(negative_plugin, "-m", "augsuite", "--help")
+    shown = json.loads(run(negative_plugin, "-m", "augsuite", "plugins", "--json"))
+    (failure,) = shown["failures"]
+    assert failure["plugin"] == "negative"
+    assert "no_such_package_anywhere" in failure["message"]
