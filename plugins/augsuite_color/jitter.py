@@ -1,0 +1,191 @@
+"""Colour jitter as torchvision defines it, and its four parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from augsuite.dataset.images import Image
+from augsuite_color.ops import (
+    Angle,
+    Factor,
+    Table,
+    apply_table,
+    blend_grey,
+    blend_table,
+    check_range,
+    compose,
+    mean_grey,
+    turn_hsv,
+)
+
+if TYPE_CHECKING:
+    from augsuite.augment import Scene
+
+_PARTS = ("brightness", "contrast", "saturation", "hue_deg")
+
+
+def _apply(image: Image, parts: Mapping[str, float]) -> Image:
+    """Do the parts in their order; what acts on each channel alone waits in one table until something else needs the pixels."""
+    waiting: Table | None = None
+    for name, value in parts.items():
+        if name == "brightness":
+            waiting = compose(waiting, blend_table(value))
+            continue
+        image, waiting = apply_table(image, waiting), None
+        if name == "contrast":
+            waiting = blend_table(value, mean_grey(image))
+        elif name == "saturation":
+            image = blend_grey(image, value)
+        elif value:
+            image = turn_hsv(image, hue_deg=value)
+    return apply_table(image, waiting)
+
+
+class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Brightness, contrast, saturation and hue, each once, in an order drawn at random.
+
+    Attributes:
+        brightness: range of the factor of all values; [1, 1] leaves it.
+        contrast: range of the factor by which values move away from the image's mean grey; 0 is that grey.
+        saturation: range of the factor by which a pixel moves away from its own grey; 0 is grey.
+        hue_deg: range of the turn of HSV's hue, in degrees.
+
+    Source: torchvision.transforms.v2.ColorJitter, whose ranges of hue are fractions of 360 degrees. Values are rounded where
+    torchvision cuts their fraction off, so a result is up to one level brighter for each part.
+    """
+
+    pointwise: ClassVar[bool] = False  # contrast looks at the mean of the whole image
+
+    brightness: tuple[Factor, Factor] = (0.6, 1.4)
+    contrast: tuple[Factor, Factor] = (0.6, 1.4)
+    saturation: tuple[Factor, Factor] = (0.6, 1.4)
+    hue_deg: tuple[Angle, Angle] = (-18.0, 18.0)
+
+    def __post_init__(self) -> None:
+        """Refuse swapped ranges."""
+        for name in _PARTS:
+            check_range(name, getattr(self, name))
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the values and their order; a part whose range is the one value that changes nothing is left out."""
+        del scene
+        values = {name: float(rng.uniform(*getattr(self, name))) for name in _PARTS}
+        order = [_PARTS[index] for index in rng.permutation(len(_PARTS))]
+        parts = [[name, values[name]] for name in order if values[name] != (0.0 if name == "hue_deg" else 1.0)]
+        return {"parts": parts} if parts else None
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Do the parts in the order drawn."""
+        return _apply(image, dict(drawn["parts"]))
+
+
+class Brightness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Multiply all values by one random factor.
+
+    Attributes:
+        factor: range; 0 is black, 1 the image.
+
+    Source: torchvision.transforms.v2.functional.adjust_brightness.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    factor: tuple[Factor, Factor] = (0.6, 1.4)
+
+    def __post_init__(self) -> None:
+        """Refuse a swapped range."""
+        check_range("factor", self.factor)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the factor."""
+        del scene
+        return {"brightness": float(rng.uniform(*self.factor))}
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Multiply."""
+        return _apply(image, drawn)
+
+
+class Contrast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Move all values away from the image's mean grey, or towards it, by one random factor.
+
+    Attributes:
+        factor: range; 0 is the mean grey, 1 the image.
+
+    Source: torchvision.transforms.v2.functional.adjust_contrast.
+    """
+
+    pointwise: ClassVar[bool] = False
+
+    factor: tuple[Factor, Factor] = (0.6, 1.4)
+
+    def __post_init__(self) -> None:
+        """Refuse a swapped range."""
+        check_range("factor", self.factor)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the factor."""
+        del scene
+        return {"contrast": float(rng.uniform(*self.factor))}
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Blend with the mean grey."""
+        return _apply(image, drawn)
+
+
+class Saturation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Move each pixel away from its own grey, or towards it, by one random factor.
+
+    Attributes:
+        factor: range; 0 is grey, 1 the image.
+
+    Source: torchvision.transforms.v2.functional.adjust_saturation.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    factor: tuple[Factor, Factor] = (0.6, 1.4)
+
+    def __post_init__(self) -> None:
+        """Refuse a swapped range."""
+        check_range("factor", self.factor)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the factor."""
+        del scene
+        return {"saturation": float(rng.uniform(*self.factor))}
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Blend with grey."""
+        return _apply(image, drawn)
+
+
+class Hue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Turn HSV's hue of every pixel by one random angle.
+
+    Attributes:
+        degrees: range of the angle.
+
+    Source: torchvision.transforms.v2.functional.adjust_hue, in degrees.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    degrees: tuple[Angle, Angle] = (-18.0, 18.0)
+
+    def __post_init__(self) -> None:
+        """Refuse a swapped range."""
+        check_range("degrees", self.degrees)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the angle."""
+        del scene
+        return {"hue_deg": float(rng.uniform(*self.degrees))}
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Turn."""
+        return _apply(image, drawn)

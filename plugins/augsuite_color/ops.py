@@ -1,0 +1,108 @@
+"""What colour transforms are made of: tables for what acts on each channel alone, float HSV for what does not.
+
+A table is `(256,)` uint8. Two tables in a row are one: `second[first]` rounds where two passes over the image would round, so
+composing them is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from augsuite.dataset.images import Image
+
+Table = NDArray[np.uint8]
+Factor = Annotated[float, msgspec.Meta(ge=0)]
+Angle = Annotated[float, msgspec.Meta(ge=-180, le=180)]
+
+GREY = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in grey: ITU-R BT.601, as OpenCV, Pillow and torchvision have them."""
+
+_LEVELS = np.arange(256, dtype=np.float64)
+_STRIP = 1 << 16  # bytes of uint8 pixels turned at once, so that their float copies stay in the processor's cache
+
+
+def check_range(name: str, low_high: tuple[float, float]) -> None:
+    """Refuse a range whose ends are swapped.
+
+    Raises:
+        ValueError: which `msgspec` reports as an invalid value.
+    """
+    low, high = low_high
+    if low > high:
+        raise ValueError(f"{name} is written [low, high], got [{low:g}, {high:g}]")
+
+
+def shift_table(delta: float) -> Table:
+    """`x + delta`, rounded and cut to 0..255."""
+    return _table(_LEVELS + delta)
+
+
+def blend_table(factor: float, anchor: float = 0.0) -> Table:
+    """`factor * x + (1 - factor) * anchor`, rounded and cut to 0..255: away from `anchor` above 1, towards it below."""
+    return _table(factor * _LEVELS + (1 - factor) * anchor)
+
+
+def _table(values: NDArray[np.float64]) -> Table:
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def apply_table(image: Image, table: Table | None) -> Image:
+    """Look every value up; None changes nothing."""
+    if table is None:
+        return image
+    return np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+def compose(first: Table | None, second: Table) -> Table:
+    """The table that does `first`, then `second`."""
+    return second if first is None else second[first]
+
+
+def mean_grey(image: Image) -> float:
+    """The mean of the image's grey, in 0..255."""
+    means = cv2.mean(image)
+    return sum(weight * mean for weight, mean in zip(GREY, means[:3], strict=True))
+
+
+def blend_grey(image: Image, factor: float) -> Image:
+    """`factor * image + (1 - factor) * grey` in each pixel, rounded and cut to 0..255."""
+    matrix = (factor * np.eye(3) + (1 - factor) * np.array(GREY)).astype(np.float32)
+    return np.asarray(cv2.transform(image, matrix), np.uint8)
+
+
+def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0) -> Image:
+    """Scale the saturation and turn the hue in HSV, in float32: OpenCV's 8-bit hue has steps of 2 degrees, up to 4 levels.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        saturation: factor of HSV's S, which is cut at 1.
+        hue_deg: added to HSV's H, around the circle.
+
+    Returns:
+        A new image of the same shape, within one level of exact arithmetic.
+
+    Source: Smith 1978, Color gamut transform pairs, SIGGRAPH.
+    """
+    height, width = image.shape[:2]
+    result = np.empty(image.shape, np.uint8)
+    factors = np.tile(np.array([1, saturation, 1], np.float32), width)
+    offsets = np.tile(np.array([hue_deg % 360, 0, 0], np.float32), width)
+    limits = np.tile(np.array([np.inf, 1, np.inf], np.float32), width)
+    step = max(1, _STRIP // max(1, 3 * width))
+    for top in range(0, height, step):
+        pixels = image[top : top + step].astype(np.float32)
+        strip: NDArray[np.float32] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), np.float32)
+        flat = strip.reshape(len(strip), -1)  # rows of 3 * width numbers, so that the loops below have a long inner one
+        if saturation != 1:
+            flat *= factors
+            if saturation > 1:
+                np.minimum(flat, limits, out=flat)
+        if hue_deg:
+            flat += offsets
+        cv2.convertScaleAbs(cv2.cvtColor(strip, cv2.COLOR_HSV2RGB), dst=result[top : top + step])
+    return result

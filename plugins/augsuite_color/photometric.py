@@ -1,0 +1,90 @@
+"""SSD's photometric distortion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from augsuite.dataset.images import Image
+from augsuite_color.ops import Factor, apply_table, blend_table, check_range, compose, shift_table, turn_hsv
+
+if TYPE_CHECKING:
+    from augsuite.augment import Scene
+
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Photometric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Brightness; contrast; saturation; hue; or contrast last: either order half of the time, each part with its own chance.
+
+    As in the authors' Caffe code, contrast scales about black, saturation and hue are HSV's, and every part rounds to 8 bits.
+    Two parts differ on purpose: saturation and hue share one float conversion, because Caffe's 8-bit one is off by up to 4
+    levels; and the hue turns by degrees, around the circle, where Caffe adds to OpenCV's half degrees and stops at red.
+
+    Attributes:
+        brightness: largest shift of all values, up or down, in levels of 0..255.
+        brightness_p: chance of a shift.
+        contrast: range of the factor of all values.
+        contrast_p: chance of it.
+        saturation: range of the factor of HSV's saturation.
+        saturation_p: chance of it.
+        hue_deg: largest turn of the hue, either way, in degrees.
+        hue_p: chance of a turn.
+
+    Source: Liu et al. 2016, SSD, section 3.2, arXiv:1512.02325; weiliu89/caffe, src/caffe/util/im_transforms.cpp, ApplyDistort,
+    with the values of examples/ssd/ssd_pascal.py. The turn of 18 is read as degrees, as the field's ports do.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    brightness: Annotated[float, msgspec.Meta(ge=0, le=255)] = 32.0
+    brightness_p: Probability = 0.5
+    contrast: tuple[Factor, Factor] = (0.5, 1.5)
+    contrast_p: Probability = 0.5
+    saturation: tuple[Factor, Factor] = (0.5, 1.5)
+    saturation_p: Probability = 0.5
+    hue_deg: Annotated[float, msgspec.Meta(ge=0, le=180)] = 18.0
+    hue_p: Probability = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse swapped ranges."""
+        check_range("contrast", self.contrast)
+        check_range("saturation", self.saturation)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw the parts that happen; None where none does."""
+        del scene
+        coins = rng.random(5)
+        values = {
+            "brightness": rng.uniform(-self.brightness, self.brightness),
+            "contrast": rng.uniform(*self.contrast),
+            "saturation": rng.uniform(*self.saturation),
+            "hue_deg": rng.uniform(-self.hue_deg, self.hue_deg),
+        }
+        chances = (self.brightness_p, self.contrast_p, self.saturation_p, self.hue_p)
+        drawn: dict[str, Any] = {
+            name: float(value)
+            for (name, value), coin, chance in zip(values.items(), coins, chances, strict=False)
+            if coin < chance
+        }
+        if "contrast" in drawn:
+            drawn["contrast_last"] = bool(coins[4] < 0.5)
+        return drawn or None
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Do the parts that were drawn."""
+        before = shift_table(drawn["brightness"]) if "brightness" in drawn else None
+        after = None
+        if "contrast" in drawn:
+            contrast = blend_table(drawn["contrast"])
+            if drawn["contrast_last"]:
+                after = contrast
+            else:
+                before = compose(before, contrast)
+        saturation, hue_deg = drawn.get("saturation", 1.0), drawn.get("hue_deg", 0.0)
+        if saturation == 1 and hue_deg == 0:
+            return apply_table(image, compose(before, after) if after is not None else before)
+        return apply_table(turn_hsv(apply_table(image, before), saturation, hue_deg), after)
