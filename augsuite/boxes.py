@@ -56,15 +56,19 @@ def convert(boxes: Boxes, source: Layout, target: Layout, sizes: NDArray[np.int6
     """
     if source is target:
         return boxes
-    result = boxes
-    if source.unit != target.unit:
-        if sizes is None or (len(boxes) and not (sizes > 0).all()):
-            raise ValueError("the width and height of every image are needed to change between pixels and fractions")
-        scale = np.concatenate([sizes, sizes], axis=1).astype(np.float64)
-        result = result * scale if source.unit else result / scale
-    if source.corners != target.corners:
-        result = _from_xyxy(_to_xyxy(result, source.corners), target.corners)
-    return np.ascontiguousarray(result)
+    if source.unit == target.unit:
+        return _corners(boxes, source, target)
+    if sizes is None or (len(boxes) and not (sizes > 0).all()):
+        raise ValueError("the width and height of every image are needed to change between pixels and fractions")
+    scale = np.concatenate([sizes, sizes], axis=1).astype(np.float64)
+    # The corners change on the side of the pixels, whose values are mostly short and so lose the least.
+    return _corners(boxes * scale, source, target) if source.unit else _corners(boxes, source, target) / scale
+
+
+def _corners(boxes: Boxes, source: Layout, target: Layout) -> Boxes:
+    if source.corners == target.corners:
+        return boxes
+    return _from_xyxy(_to_xyxy(boxes, source.corners), target.corners)
 
 
 def _to_xyxy(boxes: Boxes, corners: str) -> Boxes:

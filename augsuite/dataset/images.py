@@ -48,7 +48,8 @@ def decode(path: Path, reduce: int = 1) -> Image:
 
     Args:
         path: the file.
-        reduce: 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size (rounded up); other files at full size.
+        reduce: 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size, each pixel the mean of a block of `reduce` x
+            `reduce` counted from the top left, so that a cut block stands at the right and bottom; other files at full size.
 
     Returns:
         `(H, W, 3)` uint8 RGB, upright. Grey is repeated, alpha is dropped, palette is resolved, 16 bits keep the upper 8.
@@ -101,7 +102,7 @@ def _decode_pillow(data: bytes, reduce: int, path: Path) -> Image:
     try:
         with PIL.Image.open(io.BytesIO(data)) as opened:
             if reduce > 1 and _is_jpeg(data):
-                opened.draft("RGB", (-(-opened.width // reduce), -(-opened.height // reduce)))
+                opened.draft("RGB", (max(opened.width // reduce, 1), max(opened.height // reduce, 1)))
             upright = PIL.ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I"):
                 grey = np.asarray(upright).astype(np.int64)
