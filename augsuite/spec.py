@@ -118,6 +118,8 @@ class TransformSpec:
         params: the `msgspec.Struct` whose fields are the parameters and whose methods do the work; see
             `augsuite.protocols` for what each kind must have.
         source: paper and section, or the documentation that it follows.
+        unavailable: why no policy can use it, for a guest's transform that is listed all the same; making its params raises
+            that reason.
     """
 
     name: str
@@ -125,6 +127,7 @@ class TransformSpec:
     kind: TransformKind
     params: Ref[type[Any]]
     source: str = ""
+    unavailable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
