@@ -1,1 +1,24 @@
-"""Declarations."""
+"""COCO: one JSON file per split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from augsuite import hookimpl
+from augsuite.spec import FormatSpec, Ref
+
+
+@hookimpl
+def augsuite_formats() -> Iterator[FormatSpec]:
+    """COCO JSON for detection."""
+    yield FormatSpec(
+        name="coco",
+        summary="COCO JSON: images, categories, boxes, masks and keypoints of a split in one file",
+        patterns=("annotations/*.json", "*/_annotations.coco.json", "*.json"),
+        keeps=frozenset(
+            {"names", "boxes", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories", "coco.*"}
+        ),
+        detect=Ref("augsuite_coco.layout:detect"),
+        read=Ref("augsuite_coco.reader:read"),
+        write=Ref("augsuite_coco.writer:write"),
+    )
