@@ -129,6 +129,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         seconds: wall time of training, without the evaluation.
         cpu_seconds: CPU time of this process and its loader workers in that time.
         parameters: trainable parameters of the model.
+        augment_seconds: CPU time of drawing and rendering those images, decoding included where it was not cached; None where
+            loader workers did it. Filled in by the caller of the trainer.
     """
 
     metrics: dict[str, float]
@@ -136,6 +138,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     cpu_seconds: float
     parameters: int
+    augment_seconds: float | None = None
 
 
 class Tracker(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -72,6 +73,7 @@ class Feed:
         cache: keep decoded images in memory (only with `workers=0`): worth it where they all fit.
         mean: of each channel, in [0, 1], for a trainer to subtract on its device.
         std: of each channel, for a trainer to divide by.
+        cpu_seconds: CPU time of this thread that rendering took so far (only with `workers=0`).
     """
 
     data: Dataset
@@ -81,6 +83,7 @@ class Feed:
     cache: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    cpu_seconds: float = 0.0
     _decoded: dict[int, Sample] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +130,10 @@ class Feed:
         classes = len(self.data.categories)
         if not self.workers:
             for batch in keys:
-                yield collate([self[key] for key in batch], classes)
+                start = time.thread_time()
+                collated = collate([self[key] for key in batch], classes)
+                self.cpu_seconds += time.thread_time() - start
+                yield collated
             return
         yield from self._loaded(keys, classes)
 

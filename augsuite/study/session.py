@@ -99,6 +99,8 @@ def train_once(
                 progress(epoch, epochs, values)
 
         record = run(settings, feed, plain, seed=seed, folder=folder, log=log)
+    if not workers:
+        record = msgspec.structs.replace(record, augment_seconds=feed.cpu_seconds)
     write_json(record_path, record)
     return record
 

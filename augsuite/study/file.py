@@ -1,0 +1,246 @@
+"""The study file: one question, written down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from augsuite import registry
+from augsuite.augment import Policy, policy
+from augsuite.config import build, parse_yaml, read_yaml, to_plain
+from augsuite.conversion import read
+from augsuite.dataset import Dataset, edits
+from augsuite.errors import ConfigError, nearest
+from augsuite.study.session import align_categories, settings_of
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+_TRAIN_NAMES = ("train", "training", "trainval")
+_VAL_NAMES = ("val", "valid", "validation", "test")
+
+Part = str | Annotated[int, msgspec.Meta(ge=1)] | Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Which images are trained on and which are measured on: names of splits, numbers of images, or shares.
+
+    Attributes:
+        train: a split's name, a number of images drawn once, or a share of them.
+        val: the same; what is left, where nothing is said.
+        seed: of the draw; the same for every run, so that all arms see the same images.
+    """
+
+    train: Part
+    val: Part | None = None
+    seed: Seed = 0
+
+
+class StudyFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in a study file.
+
+    Attributes:
+        study: its name; the results go to `studies/<name>`.
+        dataset: a folder, relative to the study file, or the name of a bundled dataset.
+        val_dataset: another one to measure on.
+        split: see `Split`; the dataset's own splits, or 80 % and 20 %, where nothing is said.
+        trainer: the trainer's name.
+        config: the trainer's settings that differ from its defaults.
+        arms: name -> policy: its name, a YAML file relative to the study file, a list of steps, or a whole policy.
+        reference: the arm that the others are compared with.
+        seeds: how many, or which.
+        workers: processes at once; `auto` is one for each core.
+    """
+
+    study: str
+    dataset: str
+    trainer: str
+    arms: dict[str, str | list[Any] | dict[str, Any] | None]
+    val_dataset: str | None = None
+    split: dict[str, Any] | None = None
+    config: dict[str, Any] = {}
+    reference: str = "none"
+    seeds: Annotated[int, msgspec.Meta(ge=1)] | list[Seed] = 3
+    workers: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1)] = "auto"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file with everything in it looked up, read and checked.
+
+    Attributes:
+        name: of the study.
+        source: the study file.
+        trainer: the trainer's name.
+        metric: the metric compared, of which more is better.
+        config: all settings of the trainer, as plain values.
+        train: the images trained on.
+        val: the images measured on, with the categories of `train`.
+        arms: name -> policy, in the order of the file.
+        reference: one of `arms`.
+        seeds: different, in the order of the file.
+        workers: None for one for each core.
+    """
+
+    name: str
+    source: Path
+    trainer: str
+    metric: str
+    config: Mapping[str, Any]
+    train: Dataset
+    val: Dataset
+    arms: Mapping[str, Policy]
+    reference: str
+    seeds: tuple[int, ...]
+    workers: int | None
+
+
+def load(path: Path) -> Study:
+    """Read a study file and everything that it names.
+
+    Raises:
+        ConfigError: for anything in the file that makes no sense: says where, and the nearest valid name.
+        DataError: if the dataset cannot be read.
+    """
+    raw = build(StudyFile, read_yaml(path), str(path))
+    if not _NAME.match(raw.study):
+        raise ConfigError(f"{path}: study: {raw.study!r} cannot name a folder. Use letters, digits and . _ + -")
+    if raw.reference not in raw.arms:
+        raise ConfigError(f"{path}: reference: there is no arm {raw.reference!r}. {nearest(raw.reference, raw.arms)}")
+    seeds = tuple(range(raw.seeds)) if isinstance(raw.seeds, int) else tuple(raw.seeds)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"{path}: seeds: expected different numbers, got {list(seeds)}.")
+    trainer = registry.find("trainer", registry.default().trainers(), raw.trainer)
+    try:
+        settings = settings_of(raw.trainer, raw.config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: config: {error}") from error
+    arms = {name: _policy(value, path, name) for name, value in raw.arms.items()}
+    train, val = _parts(raw, path)
+    return Study(
+        name=raw.study,
+        source=path,
+        trainer=raw.trainer,
+        metric=trainer.metric,
+        config=to_plain(settings),
+        train=train,
+        val=align_categories(val, train),
+        arms=arms,
+        reference=raw.reference,
+        seeds=seeds,
+        workers=None if raw.workers == "auto" else raw.workers,
+    )
+
+
+def _policy(value: Any, path: Path, arm: str) -> Policy:
+    if value is None:
+        value = "none"
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        value = path.parent / value
+    if isinstance(value, list):
+        value = {"policy": arm, "steps": value}
+    try:
+        return policy(value)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: arms.{arm}: {error}") from error
+
+
+def _parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:
+    """The images trained on and those measured on."""
+    data = read(_beside(path, raw.dataset))
+    split = None if raw.split is None else build(Split, raw.split, f"{path}: split")
+    try:
+        if raw.val_dataset is not None:
+            other = read(_beside(path, raw.val_dataset))
+            chosen = split or Split(train=_own(data, _TRAIN_NAMES) or len(data), val=_own(other, _VAL_NAMES))
+            val = other if chosen.val is None else _take(other, chosen.val, chosen.seed, "val")
+            return _take(data, chosen.train, chosen.seed, "train"), val
+        return divide(data, split or default_split(data))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: split: {error}") from error
+
+
+def default_split(data: Dataset) -> Split:
+    """The dataset's own train and validation (or test) splits; 80 % and 20 %, drawn with seed 0, where it has none."""
+    train, val = _own(data, _TRAIN_NAMES), _own(data, _VAL_NAMES)
+    return Split(train=train, val=val) if train and val else Split(train=0.8)
+
+
+def divide(data: Dataset, split: Split) -> tuple[Dataset, Dataset]:
+    """Cut a dataset into the images trained on and those measured on; no image is in both.
+
+    Raises:
+        ConfigError: for an unknown split, or where the images do not suffice.
+    """
+    train = _take(data, split.train, split.seed, "train")
+    rest = data.take(np.flatnonzero(~np.isin(data.images.ids, train.images.ids)))
+    if split.val is None:
+        return train, rest
+    if isinstance(split.val, float):
+        count = round(split.val * len(data))
+        return train, _take(rest, count, split.seed, "val")
+    if isinstance(split.val, str) and split.val == split.train:
+        raise ConfigError(f"train and val are both {split.val!r}: measure on images that were not trained on.")
+    return train, _take(rest, split.val, split.seed, "val")
+
+
+def _take(data: Dataset, part: str | float, seed: int, what: str) -> Dataset:
+    if isinstance(part, str):
+        return edits.where(data, splits=[part])
+    count = part if isinstance(part, int) else round(part * len(data))
+    if not 1 <= count <= len(data):
+        raise ConfigError(f"{what}: {count} images asked for, {len(data)} there are. Ask for fewer.")
+    return edits.draw(data, count, seed)
+
+
+def _own(data: Dataset, names: tuple[str, ...]) -> str | None:
+    known = set(data.images.splits.tolist())
+    return next((name for name in names if name in known), None)
+
+
+def _beside(path: Path, name: str) -> str | Path:
+    """What a study file calls a dataset: a path beside the file where there is one, else a name for `read` to look up."""
+    beside = path.parent / Path(name).expanduser()
+    return beside if beside.exists() else name
+
+
+def example(dataset: str, name: str, trainer: str = "ssd") -> str:
+    """A commented study file to start from.
+
+    Args:
+        dataset: as the file should name it.
+        name: of the study.
+        trainer: the trainer's name.
+    """
+    text = _EXAMPLE.format(dataset=msgspec.json.encode(dataset).decode(), name=name, trainer=trainer)
+    parse_yaml(text, "the example")  # a name that breaks the YAML shows here, not in the user's hands
+    return text
+
+
+_EXAMPLE = """\
+# Which augmentation helps? Run with: augsuite study run FILE
+study: {name}                  # results go to studies/{name}
+dataset: {dataset}
+# split: {{train: 40, val: 160, seed: 0}}   # numbers of images, shares ({{train: 0.8}}) or names; else the dataset's own splits
+trainer: {trainer}                  # see `augsuite trainers`
+config: {{}}                    # settings of the trainer that differ from its defaults, such as epochs: 40
+seeds: 3                      # runs per arm; more seeds show smaller effects
+reference: none               # the arm that the others are compared with
+
+arms:                         # name: a policy's name, a YAML file, or steps (see `augsuite policies`, `augsuite transforms`)
+  none: none
+  hflip:
+    - {{do: hflip, p: 0.5}}
+  hflip+vflip:
+    - {{do: hflip, p: 0.5}}
+    - {{do: vflip, p: 0.5}}
+  iou_crop:
+    - {{do: iou_crop}}
+  photometric:
+    - {{do: photometric}}
+"""
