@@ -97,16 +97,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 # The network
 
 
-def convolutions(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Two 3x3 convolutions, each with batch norm and ReLU; the first may halve the size."""
-    layers: list[nn.Module] = []
-    for source, step in ((inputs, stride), (outputs, 1)):
-        layers += [
-            nn.Conv2d(source, outputs, 3, stride=step, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
+def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution with batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def block(inputs: int, outputs: int) -> nn.Sequential:
+    """Half the size, then two convolutions."""
+    return nn.Sequential(nn.MaxPool2d(2), convolution(inputs, outputs), convolution(outputs, outputs))
 
 
 class GlobalMax(nn.Module):
@@ -125,18 +127,17 @@ class Detector(nn.Module):
         super().__init__()
         self.classes = classes
         width = config.width
-        first = [width // 8, width // 4, width // 2]
-        down = [nn.Sequential(*convolutions(a, b), nn.MaxPool2d(2)) for a, b in zip([3, *first], first, strict=False)]
+        stem = nn.Sequential(convolution(3, width // 8, stride=2), convolution(width // 8, width // 4))
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(*down),
-                nn.Sequential(*convolutions(first[-1], width), nn.MaxPool2d(2)),
-                nn.Sequential(*convolutions(width, width), nn.MaxPool2d(2)),
-                nn.Sequential(*convolutions(width, width), nn.MaxPool2d(2)),
+                nn.Sequential(stem, block(width // 4, width // 2)),
+                block(width // 2, width),
+                block(width, width),
+                block(width, width),
                 GlobalMax(),
             ]
         )
-        channels = [first[-1], width, width, width, width]
+        channels = [width // 2, width, width, width, width]
         counts = [len(sizes) + len(config.ratios) - 1 for sizes in config.sizes]
         self.class_heads = nn.ModuleList(
             nn.Conv2d(c, n * (classes + 1), 3, padding=1) for c, n in zip(channels, counts, strict=True)
@@ -155,7 +156,7 @@ class Detector(nn.Module):
 
 def anchors_of(config: Config) -> np.ndarray:
     """`(A, 4)` the anchors of the network's five feature maps, in the order of its outputs."""
-    sides = [config.size // 8, config.size // 16, config.size // 32, config.size // 64, 1]
+    sides = [config.size // 4, config.size // 8, config.size // 16, config.size // 32, 1]
     return make_anchors([(side, side) for side in sides], config.sizes, config.ratios)
 
 
