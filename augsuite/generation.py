@@ -1,0 +1,76 @@
+"""Makes a dataset by name, through the generator that a plugin declares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from augsuite import registry
+from augsuite.dataset import Dataset
+from augsuite.dataset.output import fresh_folder
+from augsuite.errors import ConfigError, nearest
+from augsuite.spec import DatasetSpec
+
+
+def make(
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    images: int,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **options: str,
+) -> Dataset:
+    """Make a dataset in a folder; a kill or an error leaves what was there before.
+
+    Args:
+        name: a generator, as `augsuite datasets` lists them.
+        folder: where to write.
+        images: how many; 1 or more.
+        seed: the same seed gives the same dataset.
+        overwrite: replace a folder that exists.
+        progress: called with 1 for each image made.
+        options: what the generator's declaration lists.
+
+    Returns:
+        The dataset, rooted at `folder`.
+
+    Raises:
+        ConfigError: for an unknown name or option, a value that is not allowed, or a folder that exists.
+    """
+    spec = registry.find("dataset generator", registry.default().datasets(), name)
+    check_options(spec, options)
+    if images < 1 or seed < 0:
+        raise ConfigError(f"{name}: expected 1 image or more and a seed of 0 or more, got {images} and {seed}.")
+    target = Path(folder)
+    if os.path.lexists(target):
+        if not overwrite:
+            raise ConfigError(f"{target} exists. Choose another folder, or pass --overwrite to replace it.")
+        if not target.is_dir():
+            raise ConfigError(f"{target} is a file, not a folder. Choose another place.")
+    generate = registry.load(spec.make, f"dataset generator {name}", "all")
+    with fresh_folder(target) as temporary:
+        data = generate(temporary, images, seed, progress or _ignore, **options)
+    return replace(data, root=target)
+
+
+def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> None:
+    """Check options against a declaration.
+
+    Raises:
+        ConfigError: naming the option and, for an unknown name or value, the nearest one.
+    """
+    known = {option.name: option for option in spec.options}
+    for key, value in options.items():
+        if key not in known:
+            raise ConfigError(f"{spec.name}: unknown option {key!r}. {nearest(key, known)}")
+        choices = known[key].choices
+        if choices and value not in choices:
+            raise ConfigError(f"{spec.name}: option {key}: unknown value {value!r}. {nearest(value, choices)}")
+
+
+def _ignore(count: int) -> None:
+    del count
