@@ -1,0 +1,114 @@
+"""`augsuite stats`: what is in a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import augsuite
+from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.dataset.stats import Bin, Spread, Summary, summary
+
+_BAR = 40  # columns
+_SIZES = 5  # image sizes shown
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--format", "format_name", help="Its format; detected by default.")
+@json_option
+def stats(dataset: Path, format_name: str | None, as_json: bool) -> None:
+    """Count images, boxes, classes and sizes of DATASET."""
+    found = summary(augsuite.read(dataset, format=format_name))
+    if as_json:
+        print_json(found)
+        return
+    _print_counts(found)
+    if found.categories:
+        click.echo()
+        _print_categories(found)
+    if not found.boxes:
+        return
+    click.echo()
+    print_table(
+        ["", "min", "median", "mean", "max"],
+        [
+            _spread("boxes per image", found.boxes_per_image),
+            _spread("box width, px", found.box_width),
+            _spread("box height, px", found.box_height),
+            _spread("width / height", found.aspect_ratio),
+        ],
+        right=frozenset({1, 2, 3, 4}),
+    )
+    for title, bins in (
+        ("boxes per image", found.boxes_per_image_bins),
+        ("box side (square root of its area), px", found.box_side_bins),
+        ("width / height", found.aspect_ratio_bins),
+    ):
+        click.echo()
+        _print_histogram(title, bins)
+
+
+def _print_counts(found: Summary) -> None:
+    sizes = [f"{size.width} x {size.height} ({size.images:,})" for size in found.image_sizes[:_SIZES]]
+    more = len(found.image_sizes) - _SIZES
+    rows = [
+        ["images", f"{found.images:,}"],
+        *([f"  split {name or '(none)'}", f"{count:,}"] for name, count in found.splits.items()),
+        ["  without annotations", f"{found.images_without_annotations:,}"],
+        ["  sizes", ", ".join(sizes) + (f", and {more:,} more" if more > 0 else "") or "-"],
+    ]
+    if found.images_of_unknown_size:
+        rows.append(["  of unknown size", f"{found.images_of_unknown_size:,}"])
+    if found.image_labels:
+        rows.append(["image labels", f"{found.image_labels:,}"])
+    rows.append(["boxes", f"{found.boxes:,}"])
+    if found.boxes:
+        rows += [
+            ["  small, medium, large", f"{found.small:,}, {found.medium:,}, {found.large:,}"],
+            ["  reaching out of the image", f"{found.boxes_outside:,} ({found.boxes_wholly_outside:,} wholly)"],
+            ["  empty", f"{found.empty_boxes:,}"],
+            ["  duplicates", f"{found.duplicate_boxes:,}"],
+            ["  ignored (crowd, difficult)", f"{found.ignored:,}"],
+        ]
+    print_table(["what", "count"], rows)
+
+
+def _print_categories(found: Summary) -> None:
+    labels = bool(found.image_labels)
+    total = max(1, found.boxes + found.image_labels)
+    print_table(
+        ["category", "boxes", *(["labels"] if labels else []), "share", "images"],
+        [
+            [
+                category.name,
+                f"{category.boxes:,}",
+                *([f"{category.image_labels:,}"] if labels else []),
+                f"{(category.boxes + category.image_labels) / total:.1%}",
+                f"{category.images:,}",
+            ]
+            for category in sorted(found.categories, key=lambda category: -category.boxes - category.image_labels)
+        ],
+        right=frozenset({1, 2, 3, 4}),
+    )
+
+
+def _spread(name: str, spread: Spread) -> list[str]:
+    return [name, *(f"{value:.4g}" for value in (spread.min, spread.median, spread.mean, spread.max))]
+
+
+def _print_histogram(title: str, bins: list[Bin]) -> None:
+    """Bars of the bins between the first and the last that hold anything."""
+    filled = [index for index, each in enumerate(bins) if each.count]
+    shown = bins[filled[0] : filled[-1] + 1] if filled else []
+    longest = max((each.count for each in shown), default=0)
+    rows = [
+        [
+            f"{each.low:.3g} or more" if each.high is None else f"{each.low:.3g} to {each.high:.3g}",
+            f"{each.count:,}",
+            "█" * max(round(_BAR * each.count / longest), 1 if each.count else 0),
+        ]
+        for each in shown
+    ]
+    print_table([title, "count", ""], rows, right=frozenset({1}))
