@@ -1,0 +1,223 @@
+"""Executes a plan once: decode, one warp, the pixel operations on the small output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from augsuite.augment import resample
+from augsuite.augment.plan import Mix, PixelOp, Plan, Warp
+from augsuite.augment.transforms import instance
+from augsuite.augment.warp import Course, Frame, is_aligned, pixels_of
+from augsuite.dataset import ArraySource, FileSource, Sample
+from augsuite.dataset.images import Image, read_size
+from augsuite.dataset.sample import Source
+from augsuite.errors import ConfigError, DataError, PluginError
+
+
+class Pool(Protocol):
+    """The images that a mix step takes partners from. A `Feed` is one, and so is a `Dataset`."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+def render(plan: Plan, sample: Sample, pool: Pool | None = None) -> Sample:
+    """Execute a plan.
+
+    Args:
+        plan: what a policy drew, or what `Plan.from_json` read.
+        sample: the sample that it was drawn for.
+        pool: where the partners of a mix step are; needed if the plan has one.
+
+    Returns:
+        The sample with its pixels in memory; boxes, labels, weights and rows of what is still visible.
+
+    Raises:
+        DataError: if an image cannot be read, or is not of the size that the plan was drawn for.
+        ConfigError: if the plan mixes and there is no pool.
+    """
+    result = arrange(plan, sample, pool)
+    return replace(result, source=ArraySource(result.image))
+
+
+def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
+    """Everything of `render` but the pixels: they are made when the result's source is decoded."""
+    if isinstance(plan.start, Mix):
+        own, *others = plan.start.parts
+        step = plan.start.step
+        parts = [arrange(own, sample, pool)]
+        parts += [arrange(other, partner(pool, row_of(other), step), pool) for other in others]
+        sample = instance(plan.start.do, plan.start.params).mix(parts, plan.start.drawn)
+    else:
+        sample = measured(sample)
+        size = sample.source.width, sample.source.height
+        if size != (plan.start.width, plan.start.height):
+            raise DataError(
+                f"the plan was drawn for an image of {plan.start.width}x{plan.start.height}, this one has {size[0]}x{size[1]}. "
+                "Render it with the sample that it was drawn for."
+            )
+    course = Course(sample.source.width, sample.source.height, plan.warps)
+    placed, share = course.place(sample.boxes)
+    extent = placed[:, 2:] - placed[:, :2]
+    kept = possible(plan, share) & (extent >= plan.min_size).all(axis=1)
+    a, b, c, d, e, f = course.matrix
+    return Sample(
+        source=Rendered(sample.source, plan.ops, course),
+        boxes=placed[kept],
+        labels=sample.labels[kept],
+        weights=sample.weights[kept],
+        rows=sample.rows[kept],
+        targets=sample.targets,
+        image_row=sample.image_row,
+        matrix=np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ sample.matrix,
+    )
+
+
+def possible(plan: Plan, share: np.ndarray) -> np.ndarray:
+    """`(N,)` which boxes no step has left out so far and enough is seen of.
+
+    Args:
+        plan: with the rules, and the operations so far.
+        share: `(N,)` what share of each box is seen.
+    """
+    # A fully visible box must pass a rule of 1.0 although its share is the quotient of two rounded areas.
+    kept = (share > 0) & (share >= plan.min_visible_frac - 1e-9)
+    for warp in plan.warps:
+        if warp.keep is not None:
+            chosen = np.zeros(len(share), bool)
+            chosen[list(warp.keep)] = True
+            kept &= chosen
+    return kept
+
+
+def measured(sample: Sample) -> Sample:
+    """The sample with the size of its image known."""
+    source = sample.source
+    if source.width and source.height:
+        return sample
+    if isinstance(source, FileSource):
+        return replace(sample, source=FileSource(source.path, *read_size(source.path)))
+    return replace(sample, source=ArraySource(source.decode()))
+
+
+def row_of(plan: Plan) -> int:
+    """The row of the image that a plan is about."""
+    while isinstance(plan.start, Mix):
+        plan = plan.start.parts[0]
+    return plan.start.row
+
+
+def partner(pool: Pool | None, row: int, step: str) -> Sample:
+    """The sample of a row, before any policy.
+
+    Raises:
+        ConfigError: if there is no pool.
+    """
+    if pool is None:
+        raise ConfigError(
+            f"step {step} mixes several images and has no others to choose from. Call the policy with pool=dataset."
+        )
+    original = getattr(pool, "original", None) or pool.sample  # type: ignore[attr-defined]  # a Feed's, or a Dataset's
+    sample: Sample = original(row)
+    return sample
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The pixels of a plan, made when they are asked for."""
+
+    source: Source
+    ops: tuple[Warp | PixelOp, ...]
+    course: Course
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.course.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.course.height
+
+    def decode(self, reduce: int = 1) -> Image:
+        """Render; at a smaller size only where nothing is warped."""
+        if reduce > 1 and not self.course.frames:
+            return self._operate(resample.private(self.source, reduce), 1)
+        return self._full
+
+    @cached_property
+    def _full(self) -> Image:
+        return self._operate(self._warped(), 0)
+
+    def _warped(self) -> Image:
+        """The last canvas: image wherever it may be seen, anything elsewhere."""
+        course = self.course
+        if not course.frames:
+            return resample.private(self.source)
+        if not course.aligned:
+            return resample.warp(self.source, course.matrix, (0, 0, course.width, course.height))
+        left, top, right, bottom = pixels_of(course.seen())
+        if (left, top, right, bottom) == (0, 0, course.width, course.height):
+            return resample.warp(self.source, course.matrix, (left, top, right, bottom))
+        canvas = np.empty((course.height, course.width, 3), np.uint8)
+        if right > left and bottom > top:
+            canvas[top:bottom, left:right] = resample.warp(self.source, course.matrix, (left, top, right, bottom))
+        return canvas
+
+    def _operate(self, canvas: Image, reduced: int) -> Image:
+        """Fill and change values, in the order of the steps.
+
+        A pixel that misses the canvas of several warps ends with the fill of the last; operations drawn before a warp leave
+        that warp's fill alone.
+        """
+        warps = 0
+        for op in self.ops:
+            if isinstance(op, Warp):
+                _fill(canvas, self.course.frames[warps], op.fill)
+                warps += 1
+            elif reduced:
+                canvas = _apply(op, canvas)
+            else:
+                # What a later warp fills is not worth changing, and must not be seen by a filter.
+                left, top, right, bottom = pixels_of(self.course.seen(warps))
+                if (left, top, right, bottom) == (0, 0, self.width, self.height):
+                    canvas = _apply(op, canvas)
+                elif right > left and bottom > top:
+                    part = np.ascontiguousarray(canvas[top:bottom, left:right])
+                    canvas[top:bottom, left:right] = _apply(op, part)
+        return canvas
+
+
+def _apply(op: PixelOp, image: Image) -> Image:
+    result: Image = instance(op.do, op.params).apply(image, op.drawn)
+    if result.shape != image.shape or result.dtype != np.uint8:
+        raise PluginError(
+            f"transform {op.do}: apply got {image.shape} uint8 and returned {result.shape} {result.dtype}. "
+            "It must keep shape and dtype; report it to the plugin's author."
+        )
+    return result
+
+
+def _fill(canvas: Image, frame: Frame, fill: tuple[int, int, int]) -> None:
+    """Paint what lies outside a frame."""
+    height, width = canvas.shape[:2]
+    if is_aligned(frame.matrix):
+        left, top, right, bottom = pixels_of(frame.rect)
+        top, bottom = min(max(top, 0), height), min(max(bottom, 0), height)
+        canvas[:top] = fill
+        canvas[bottom:] = fill
+        if left > 0:
+            canvas[top:bottom, :left] = fill
+        if right < width:
+            canvas[top:bottom, max(right, 0) :] = fill
+        return
+    spans = frame.spans(width, height)
+    columns = np.arange(width)
+    outside = (columns < spans[:, :1]) | (columns >= spans[:, 1:])
+    if outside.any():
+        canvas[outside] = fill

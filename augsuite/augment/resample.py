@@ -1,0 +1,145 @@
+"""From a source to a part of an affine canvas: the smallest decode that serves, slices where they are exact, one warp else."""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import ModuleType
+
+import numpy as np
+
+from augsuite.augment.warp import Affine, compose, invert
+from augsuite.dataset import FileSource
+from augsuite.dataset.images import Image
+from augsuite.dataset.sample import Source
+from augsuite.errors import DataError, MissingExtraError
+
+_HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
+_BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+
+
+@functools.cache
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtraError("rendering a policy", "augment", error.name or "cv2") from error
+    return cv2
+
+
+def private(source: Source, reduce: int = 1) -> Image:
+    """The pixels, in memory that nobody else holds."""
+    pixels = source.decode(reduce)
+    return pixels if isinstance(source, FileSource) else pixels.copy()
+
+
+def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Image:
+    """Make a part of the canvas that a matrix takes an image to.
+
+    Args:
+        source: where the image comes from.
+        matrix: from pixels of the image to pixels of the canvas.
+        part: first column, first row, one past last column and row of the canvas; not empty. Beyond the image, its border is
+            repeated.
+
+    Returns:
+        `(H, W, 3)` uint8, contiguous, in memory that nobody else holds.
+
+    Raises:
+        DataError: if the image cannot be read, or is not of the size that its source said.
+        MissingExtraError: if it takes more than slicing and OpenCV is not installed.
+    """
+    if _is_lattice(matrix):
+        sliced = _slice(source, matrix, part)
+        if sliced is not None:
+            return sliced
+    pixels, shrink = decoded(source, _reduction(matrix))
+    matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
+    pixels, matrix = _prefiltered(pixels, matrix, part)
+    left, top, right, bottom = part
+    back = compose(_BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), _HALF)))
+    cv2 = _opencv()
+    result: Image = cv2.warpAffine(
+        pixels,
+        np.array(back).reshape(2, 3),
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return result
+
+
+def decoded(source: Source, reduce: int) -> tuple[Image, int]:
+    """The pixels of a source and the fraction that it gave: `reduce`, or 1 where it cannot decode smaller.
+
+    Raises:
+        DataError: if the image is not of the size that its source said.
+    """
+    pixels = source.decode(reduce)
+    height, width = pixels.shape[:2]
+    for shrink in (reduce, 1):
+        if (width, height) == (-(-source.width // shrink), -(-source.height // shrink)):
+            return pixels, shrink
+    where = source.path if isinstance(source, FileSource) else "image"
+    raise DataError(
+        f"{where}: the annotations say {source.width}x{source.height} pixels, the file has {width}x{height}. "
+        "Correct the annotations, or replace the file."
+    )
+
+
+def _reduction(matrix: Affine) -> int:
+    """The largest of 1, 2, 4, 8 by which the image may be shrunk first without being magnified afterwards."""
+    a, b, _, d, e, _ = matrix
+    # The larger singular value of the 2 x 2 part: the most that any direction is stretched.
+    half = (a * a + b * b + d * d + e * e) / 2
+    most = math.sqrt(half + math.sqrt(max(half * half - (a * e - b * d) ** 2, 0.0)))
+    return next((reduce for reduce in (8, 4, 2) if reduce * most <= 1 + 1e-9), 1)
+
+
+def _prefiltered(pixels: Image, matrix: Affine, part: tuple[int, int, int, int]) -> tuple[Image, Affine]:
+    """Average whole pixels first where the warp would step over some: it looks at two neighbours only."""
+    a, b, _, d, e, _ = matrix
+    across, down = (max(1, int(1 / max(math.hypot(*column), 1e-9) + 1e-9)) for column in ((a, d), (b, e)))
+    if across == 1 and down == 1:
+        return pixels, matrix
+    height, width = pixels.shape[:2]
+    p, q, r, s, t, u = invert(matrix)
+    xs = [p * x + q * y + r for x in part[0::2] for y in part[1::2]]
+    ys = [s * x + t * y + u for x in part[0::2] for y in part[1::2]]
+    left, right = _stretch(min(xs), max(xs), across, width)
+    top, bottom = _stretch(min(ys), max(ys), down, height)
+    size = max(1, round((right - left) / across)), max(1, round((bottom - top) / down))
+    cv2 = _opencv()
+    small: Image = cv2.resize(pixels[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    back: Affine = ((right - left) / size[0], 0.0, float(left), 0.0, (bottom - top) / size[1], float(top))
+    return small, compose(matrix, back)
+
+
+def _stretch(low: float, high: float, factor: int, limit: int) -> tuple[int, int]:
+    """Whole pixels of the image around an interval, with room for the neighbours; a multiple of `factor` where it fits."""
+    first = min(max(math.floor(low) - 2 * factor, 0), limit - 1)
+    last = min(max(math.ceil(high) + 2 * factor, first + 1), limit)
+    return first, min(first + -(-(last - first) // factor) * factor, limit)
+
+
+def _is_lattice(matrix: Affine) -> bool:
+    """Whether pixels fall on pixels: mirrors, quarter turns and whole shifts."""
+    a, b, c, d, e, f = matrix
+    straight = abs(a) == 1 and abs(e) == 1 and b == 0 and d == 0
+    turned = abs(b) == 1 and abs(d) == 1 and a == 0 and e == 0
+    return (straight or turned) and c.is_integer() and f.is_integer()
+
+
+def _slice(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Image | None:
+    """The part by slicing; None where it reaches beyond the image."""
+    a, b, c, d, e, f = invert(matrix)
+    left, right = sorted(round(a * x + b * y + c) for x, y in (part[:2], part[2:]))
+    top, bottom = sorted(round(d * x + e * y + f) for x, y in (part[:2], part[2:]))
+    if left < 0 or top < 0 or right > source.width or bottom > source.height:
+        return None
+    pixels, _ = decoded(source, 1)
+    view = pixels[top:bottom, left:right]
+    view = view.transpose(1, 0, 2)[:: int(matrix[3]), :: int(matrix[1])] if b else view[:: int(e), :: int(a)]
+    if view.flags.c_contiguous and isinstance(source, FileSource):
+        return view
+    return view.copy()

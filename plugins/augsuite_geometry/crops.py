@@ -1,0 +1,124 @@
+"""Random parts of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from augsuite import boxes as box
+from augsuite.augment import Scene, Warp
+
+Positive = Annotated[float, Meta(gt=0)]
+Unit = Annotated[float, Meta(gt=0, le=1)]
+
+
+def _ordered(name: str, pair: tuple[float, float]) -> None:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{name}: expected the smaller number first, got {list(pair)}")
+
+
+def cut(left: int, top: int, width: int, height: int, keep: tuple[int, ...] | None = None) -> Warp:
+    """The warp that cuts out a part."""
+    return Warp((1, 0, -left, 0, 1, -top, 0, 0, 1), width, height, keep=keep)
+
+
+class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut out a part of random area and shape; ten attempts, then the largest centred part of an allowed shape.
+
+    Attributes:
+        area_frac: smallest and largest share of the area, each in (0, 1].
+        ratio: smallest and largest width / height, drawn uniformly in the logarithm.
+
+    Source: Szegedy et al. 2015, section 6, arXiv:1409.4842; as `RandomResizedCrop.make_params` of torchvision, without its resize.
+    """
+
+    area_frac: tuple[Unit, Unit] = (0.08, 1.0)
+    ratio: tuple[Positive, Positive] = (0.75, 4 / 3)
+
+    def __post_init__(self) -> None:
+        """Check the order of each pair."""
+        _ordered("area_frac", self.area_frac)
+        _ordered("ratio", self.ratio)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
+        """Draw area, shape and place."""
+        areas = scene.width * scene.height * rng.uniform(*self.area_frac, size=10)
+        ratios = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), size=10))
+        widths = np.rint(np.sqrt(areas * ratios)).astype(int)
+        heights = np.rint(np.sqrt(areas / ratios)).astype(int)
+        places = rng.random((10, 2))
+        fits = (widths >= 1) & (widths <= scene.width) & (heights >= 1) & (heights <= scene.height)
+        if fits.any():
+            first = int(fits.argmax())
+            width, height = int(widths[first]), int(heights[first])
+            left = int(places[first, 0] * (scene.width - width + 1))
+            top = int(places[first, 1] * (scene.height - height + 1))
+            return cut(left, top, width, height)
+        shape = min(max(scene.width / scene.height, self.ratio[0]), self.ratio[1])
+        width = max(1, min(scene.width, round(scene.height * shape)))
+        height = max(1, min(scene.height, round(scene.width / shape)))
+        return cut((scene.width - width) // 2, (scene.height - height) // 2, width, height)
+
+
+class IouCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut out a part that overlaps an object by a drawn minimum; boxes whose centre is outside go.
+
+    One of these is drawn, each as likely: the whole image; a part whose intersection over union with at least one box reaches a
+    number of `min_iou`, one option for each number; a part without such a condition. A part must hold the centre of a box where
+    there is one. What 50 attempts do not find is given up: the whole image stays.
+
+    Attributes:
+        min_iou: the minima, each in [0, 1].
+        scale: smallest and largest square root of the part's share of the area, each in (0, 1].
+        ratio: smallest and largest width / height, relative to the image's.
+
+    Source: Liu et al. 2016, SSD, section 2.2, arXiv:1512.02325; sizes, condition and centre rule as `SampleBBox`,
+    `SatisfySampleConstraint` and `emit_type: CENTER` of github.com/weiliu89/caffe; drawing the option first is the paper's.
+    """
+
+    min_iou: tuple[Annotated[float, Meta(ge=0, le=1)], ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    scale: tuple[Unit, Unit] = (0.3, 1.0)
+    ratio: tuple[Positive, Positive] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        """Check the order of each pair."""
+        _ordered("scale", self.scale)
+        _ordered("ratio", self.ratio)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp | None:
+        """Draw an option, then 50 parts at once, and take the first that satisfies it."""
+        option = int(rng.integers(len(self.min_iou) + 2)) - 1
+        if option < 0:
+            return None
+        floor = self.min_iou[option] if option < len(self.min_iou) else 0.0
+        boxes = scene.boxes
+        if not len(boxes) and option < len(self.min_iou):
+            return None
+        parts = self._parts(rng, scene)
+        first, keep = 0, None
+        if len(boxes):
+            middles = box.centers(boxes)[None]
+            held = np.all((middles > parts[:, None, :2]) & (middles < parts[:, None, 2:]), axis=2)
+            good = held.any(axis=1) & (box.iou(parts, boxes).max(axis=1) >= floor)
+            if not good.any():
+                return None
+            first = int(good.argmax())
+            keep = tuple(np.flatnonzero(held[first]).tolist())
+        left, top, right, bottom = (int(value) for value in parts[first])
+        return cut(left, top, right - left, bottom - top, keep)
+
+    def _parts(self, rng: np.random.Generator, scene: Scene) -> box.Boxes:
+        """`(50, 4)` parts on whole pixels, XYXY."""
+        scales, ratios, x, y = rng.random((4, 50))
+        scales = self.scale[0] + scales * (self.scale[1] - self.scale[0])
+        low, high = np.maximum(self.ratio[0], scales**2), np.minimum(self.ratio[1], 1 / scales**2)
+        ratios = np.sqrt(low + ratios * (high - low))
+        widths = np.clip(np.rint(scene.width * scales * ratios), 1, scene.width)
+        heights = np.clip(np.rint(scene.height * scales / ratios), 1, scene.height)
+        left = np.floor(x * (scene.width - widths + 1))
+        top = np.floor(y * (scene.height - heights + 1))
+        return np.stack([left, top, left + widths, top + heights], axis=1)
