@@ -80,7 +80,7 @@ def train_once(
         "augsuite": __version__,
         "trainer": trainer,
         "config": to_plain(settings),
-        "policy": to_plain(policy),
+        "policy": policy.to_plain(),
         "seed": seed,
         "images": {"train": len(train), "val": len(val)},
         "categories": train.categories.names.tolist(),

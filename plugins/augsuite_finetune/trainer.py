@@ -117,7 +117,7 @@ def build_model(config: Config, classes: int) -> tuple[nn.Module, nn.Module]:
 
 def find_head(model: nn.Module) -> str:
     """The dotted name of the layer that gives the class scores: the last linear or convolutional one."""
-    layers = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    layers: list[str] = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return layers[-1]
 
 
@@ -206,9 +206,8 @@ def train(
     with torch.random.fork_rng(devices=None if device.type == "cuda" else []):
         torch.manual_seed(seed)  # also of dropout, below
         model, head = build_model(config, len(train.data.categories))
-        model = model.to(
-            device=device, memory_format=torch.channels_last if config.channels_last else torch.contiguous_format
-        )
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        model = model.to(device).to(memory_format=layout)
         optimizer = make_optimizer(model, head, config)
         steps = -(-len(train) // config.batch_size)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps, config))
@@ -232,7 +231,7 @@ def train(
                         logits = model(normalize(batch, train, device))
                     loss = label_loss(logits.float(), targets, config.label_smoothing)
                     optimizer.zero_grad(set_to_none=True)
-                    scaler.scale(loss).backward()
+                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # PyTorch's own gap
                     scaler.step(optimizer)
                     scaler.update()
                     scheduler.step()
@@ -240,7 +239,7 @@ def train(
                     images += len(batch)
                 seconds += time.perf_counter() - wall
                 cpu_seconds += cpu_time() - cpu
-                values = {"loss": total / len(train), "lr": scheduler.get_last_lr()[0]}
+                values: dict[str, float] = {"loss": total / len(train), "lr": float(scheduler.get_last_lr()[0])}
                 if not math.isfinite(values["loss"]):
                     raise ConfigError(
                         f"finetune: the loss is not a number after epoch {epoch + 1}. Lower lr (now {config.lr:g})."

@@ -226,7 +226,7 @@ def train(
         torch.manual_seed(seed)
         model = Detector(config, len(train.data.categories))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = model.to(device=device, memory_format=layout)
+    model = model.to(device).to(memory_format=layout)
     anchors = anchors_of(config)
     optimizer = make_optimizer(model, config)
     steps = -(-len(train) // config.batch_size)
@@ -252,7 +252,7 @@ def train(
                     logits, offsets = model(normalize(batch, train, device))
                 loss = detection_loss(logits, offsets, targets, config)
                 optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # PyTorch's own gap
                 scaler.step(optimizer)
                 scaler.update()
                 scheduler.step()
@@ -260,7 +260,7 @@ def train(
                 images += len(batch)
             seconds += time.perf_counter() - wall
             cpu_seconds += cpu_time() - cpu
-            values = {"loss": total / len(train), "lr": scheduler.get_last_lr()[0]}
+            values: dict[str, float] = {"loss": total / len(train), "lr": float(scheduler.get_last_lr()[0])}
             if not math.isfinite(values["loss"]):
                 raise ConfigError(
                     f"ssd: the loss is not a number after epoch {epoch + 1}. Lower lr (now {config.lr:g})."
@@ -354,10 +354,10 @@ def detect(model: Detector, feed: Feed, config: Config) -> Detections:
     model.eval()
     device = next(model.parameters()).device
     anchors = torch.from_numpy(anchors_of(config)).to(device)
-    found = [
-        detect_batch(batch, *model(normalize(batch, feed, device)), anchors, config)
-        for batch in feed.batches(0, 32, (config.size, config.size), shuffle=False)
-    ]
+    found = []
+    for batch in feed.batches(0, 32, (config.size, config.size), shuffle=False):
+        logits, offsets = model(normalize(batch, feed, device))
+        found.append(detect_batch(batch, logits, offsets, anchors, config))
     return Detections(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
@@ -376,8 +376,9 @@ def detect_batch(
     kept = kept[image[kept].argsort(stable=True)]
     image = image[kept]
     rank = torch.arange(len(kept), device=kept.device) - torch.searchsorted(image, image)
-    kept, image = kept[rank < REPORTED], image[rank < REPORTED].cpu().numpy()
+    kept = kept[rank < REPORTED]
+    where = image[rank < REPORTED].cpu().numpy()
+    inverse = np.linalg.inv(batch.matrices)[where]
     corners = corner_points(boxes[kept].double().cpu().numpy())
-    inverse = np.linalg.inv(batch.matrices)[image]
     points = corners @ inverse[:, :2, :2].transpose(0, 2, 1) + inverse[:, None, :2, 2]
-    return batch.image_rows[image], category[kept].cpu().numpy(), bounds(points), score[kept].double().cpu().numpy()
+    return batch.image_rows[where], category[kept].cpu().numpy(), bounds(points), score[kept].double().cpu().numpy()
