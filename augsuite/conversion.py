@@ -97,10 +97,13 @@ def read(
         ConfigError: if the path, format or an option does not exist, or no format fits.
     """
     found = locate(path)
-    spec = _format(format) if format else detect(found)
+    return _read(found, _format(format) if format else detect(found), intake or Intake(skip_invalid), options)
+
+
+def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, str]) -> Dataset:
     _check_options(spec, "read", options)
     reader = registry.load(spec.read, f"format {spec.name}", "all")
-    return checked(reader(found, intake or Intake(skip_invalid), **options), str(found))
+    return checked(reader(path, intake, **options), str(path))
 
 
 def write(
@@ -146,11 +149,17 @@ def write(
     _check_target(data, target, overwrite)
     kept, counts = keep(data, spec.keeps, placed=images != "none")
     losses = Losses(counts)
+    if len(data) and not len(kept):
+        said = "; ".join(describe(losses, data))
+        raise DataError(
+            f"{target}: the format {spec.name} can hold none of the images (lost: {said}). Choose another format."
+        )
     if "sizes" in spec.keeps:
         kept = with_sizes(kept)
     with fresh_folder(target) as temporary:
         paths = registry.load(spec.write, f"format {spec.name}", "all")(kept, temporary, losses, **options)
-        if lossless and +losses:
+        losses = Losses(+losses)
+        if lossless and losses:
             said = "; ".join(describe(losses, data))
             raise DataError(
                 f"{target}: the format {spec.name} would lose {said}. Nothing was written; drop --lossless to accept."
@@ -158,7 +167,7 @@ def write(
         missing = place_images(kept, paths, temporary, images, progress)
     if missing and images != "none" and intake is not None:
         intake.note(f"{missing:,} of {len(kept):,} images have no file; their annotations were written")
-    return +losses
+    return losses
 
 
 def convert(
@@ -203,9 +212,7 @@ def convert(
             raise ConfigError(f"unknown option {name!r} for {reading.name} -> {writing.name}. {nearest(name, known)}")
     _check_target(None, Path(target), overwrite)
     intake = Intake(skip_invalid)
-    data = read(
-        found, reading.name, intake=intake, **{key: given[key] for key in _options(reading, "read") & given.keys()}
-    )
+    data = _read(found, reading, intake, {key: given[key] for key in given.keys() & _options(reading, "read")})
     losses = write(
         data,
         target,

@@ -51,8 +51,14 @@ def find_files(folder: Path) -> list[Path]:
     for kind in ("instances", "person_keypoints"):
         chosen = [file for file in files if _KIND.match(file.stem) and file.stem.startswith(kind)]
         if chosen:
-            return chosen
-    return files
+            files = chosen
+            break
+    return sorted(files, key=_rank)  # stable: train before val before test, others as they came
+
+
+def _rank(file: Path) -> int:
+    split = split_of(file, alone=False).lower()
+    return next((rank for rank, name in enumerate(("train", "val", "test")) if split.startswith(name)), 3)
 
 
 def _json(folder: Path) -> list[Path]:

@@ -1,0 +1,77 @@
+"""`augsuite convert`: read a dataset in one format, write it in another, and say what was lost."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from augsuite import conversion
+from augsuite.commands import console
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path())
+@click.option("--to", "to", required=True, metavar="FORMAT", help="The format to write; `augsuite formats` lists them.")
+@click.option("--from", "source_format", metavar="FORMAT", help="The format of SOURCE, where detection is not enough.")
+@click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the reader or writer.")
+@click.option(
+    "--images",
+    type=click.Choice(conversion.PLACINGS),
+    default="copy",
+    show_default=True,
+    help="How image files get there.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
+@click.option("--lossless", is_flag=True, help="Write nothing if anything would be lost.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out invalid rows, counted, instead of stopping at the first.")
+@console.json_option
+def convert(
+    source: str,
+    target: str,
+    to: str,
+    source_format: str | None,
+    pairs: tuple[str, ...],
+    images: str,
+    overwrite: bool,
+    lossless: bool,
+    skip_invalid: bool,
+    as_json: bool,
+) -> None:
+    """Convert a dataset from one format to another.
+
+    SOURCE is a file or folder, or the name of a bundled dataset or of a folder in AUGSUITE_DATA. TARGET is the folder to write.
+    """
+    with console.progress() as shown:
+        task = shown.add_task("reading", total=None)
+
+        def advance(step: int, total: int) -> None:
+            shown.update(task, advance=step, total=total, description="images")
+
+        done = conversion.convert(
+            source,
+            target,
+            to,
+            source_format,
+            skip_invalid=skip_invalid,
+            overwrite=overwrite,
+            images=images,  # type: ignore[arg-type]  # click has checked the choice
+            lossless=lossless,
+            options=console.parse_options(pairs),
+            progress=advance,
+        )
+    if as_json:
+        console.print_json(msgspec.to_builtins(done, enc_hook=str))
+        return
+    counts = f"{done.images:,} images   {done.boxes:,} boxes"
+    if done.image_labels:
+        counts += f"   {done.image_labels:,} image labels"
+    click.echo(
+        f"{done.source_format} -> {done.target_format}   {counts}   {done.seconds:.1f} s   lost: {', '.join(done.lost) or 'nothing'}"
+    )
+    for line, times in done.notes.items():
+        click.echo(f"note: {line}{f' ({times:,} times)' if times > 1 else ''}", err=True)
+    for line in done.skipped[:20]:
+        click.echo(f"skipped: {line}", err=True)
+    if len(done.skipped) > 20:
+        click.echo(f"skipped: {len(done.skipped) - 20:,} more; --json lists them all", err=True)

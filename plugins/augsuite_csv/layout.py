@@ -1,0 +1,85 @@
+"""Where CSV files lie, and where their images are."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from augsuite.dataset.files import Finder, entries, read_text
+from augsuite.errors import DataError
+from augsuite_csv.header import Header, understand
+
+SUFFIXES = (".csv", ".tsv")
+_HEAD = 1 << 14
+
+
+def detect(path: Path) -> float:
+    """How sure a file or folder is CSV that we understand, by the header."""
+    files = find_files(path)
+    return max((_score(file, alone=path.is_file()) for file in files[:8]), default=0.0)
+
+
+def _score(file: Path, *, alone: bool) -> float:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_HEAD).decode("utf-8-sig", errors="replace").partition("\n")[0]
+        understand(file, next(csv.reader([head], delimiter=delimiter_of(head)), []))
+    except (OSError, csv.Error, DataError):
+        return 0.2 if alone else 0.0  # the user named this very file: let the reader say what is wrong with it
+    return 0.7
+
+
+def find_files(path: Path) -> list[Path]:
+    """The file itself, or the CSV files of a folder, or of its `annotations` folder."""
+    if not path.is_dir():
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    for folder in (path, path / "annotations"):
+        files = [entry for entry in entries(folder) if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+        if files:
+            return files
+    return []
+
+
+def delimiter_of(line: str) -> str:
+    """The mark that stands most often in the header: comma, semicolon or tab."""
+    return max(",;\t", key=line.count)
+
+
+def read_rows(file: Path) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
+    """The header, and the rows with the number of the line on which each ends.
+
+    Raises:
+        DataError: if the file is no text, has no header that we understand, or a quote that does not end.
+    """
+    text = read_text(file)
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=delimiter_of(lines[0] if lines else ""), strict=True)
+    try:
+        names = next(reader, [])
+    except csv.Error as error:
+        raise DataError(f"{file}: line 1: not CSV ({error}). Fix the header.") from error
+    return understand(file, names), _numbered(file, reader)
+
+
+def _numbered(file: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            line = getattr(reader, "line_num", 0)
+            raise DataError(f"{file}: line {line}: not CSV ({error}). Fix the line.") from error
+        if row:
+            yield getattr(reader, "line_num", 0), row
+
+
+def find_images(file: Path, names: Sequence[str]) -> Finder:
+    """A finder at the root where most of a file's first images are: the file's folder, else the one above."""
+    own = file.resolve().parent
+    here = Finder(own, ("", "images", "JPEGImages", file.stem, f"images/{file.stem}"))
+    above = Finder(own.parent, ("images", "JPEGImages", "", own.name, file.stem, f"images/{file.stem}"))
+    few = list(names[:50])
+    found = [sum(bool(finder.look(name) or finder.look(name, stem=True)) for name in few) for finder in (here, above)]
+    return above if found[1] > found[0] else here

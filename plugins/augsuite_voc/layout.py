@@ -1,0 +1,93 @@
+"""Where VOC files lie, and which split each image belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from augsuite.dataset import Intake
+from augsuite.dataset.files import entries, natural, read_text
+
+IMAGE_FOLDERS = ("JPEGImages", "images", "")
+_ANNOTATION_FOLDERS = ("Annotations", "annotations", "")
+_HEAD = 1 << 16
+_CLASS_LINE = re.compile(r"^\S.*\s(-1|0|1)$")
+
+
+def detect(path: Path) -> float:
+    """How sure a file or folder is VOC, by the root element of its first XML files."""
+    files = find_files(path)[1][:3] if path.is_dir() else [path]
+    return max((_score(file) for file in files), default=0.0)
+
+
+def _score(file: Path) -> float:
+    if file.suffix.lower() != ".xml":
+        return 0.0
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_HEAD)
+    except OSError:
+        return 0.0
+    marks = (b"<filename", b"<object", b"<bndbox", b"<size")
+    return 0.9 if b"<annotation" in head and any(mark in head for mark in marks) else 0.0
+
+
+def find_files(path: Path) -> tuple[Path, list[Path]]:
+    """The dataset's root and its XML files, those of subfolders too, in natural order."""
+    if path.is_file():
+        folder = path.parent
+        return (folder.parent if folder.name.lower() == "annotations" else folder), [path]
+    if path.name.lower() == "annotations" and any(_is_xml(entry.name) for entry in entries(path)):
+        return path.parent, _walk(path)
+    for name in _ANNOTATION_FOLDERS:
+        files = _walk(path / name) if name else [entry for entry in entries(path) if _is_xml(entry.name)]
+        if files:
+            return path, files
+    return path, []
+
+
+def annotation_folder(root: Path, file: Path) -> Path:
+    """The folder that image sets are relative to."""
+    for name in _ANNOTATION_FOLDERS:
+        if file.is_relative_to(root / name):
+            return root / name
+    return file.parent
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml") and not name.startswith(".")
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = [
+        os.path.join(parent, name)  # noqa: PTH118 - 118,000 Paths would cost more than the walk
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if _is_xml(name)
+    ]
+    return [Path(name) for name in sorted(found, key=natural)]
+
+
+def read_splits(root: Path, intake: Intake) -> dict[str, str]:
+    """Image name without suffix -> split, from `ImageSets/Main/*.txt`.
+
+    An image in `train` or `val` and in `trainval` belongs to the former. The lists of one class each (`cat_train.txt`, whose lines
+    end in -1, 0 or 1) are left aside.
+
+    Raises:
+        DataError: if a list cannot be read.
+    """
+    files = [path for path in entries(root / "ImageSets" / "Main") if path.suffix == ".txt"]
+    files.sort(key=lambda path: path.stem == "trainval")
+    splits: dict[str, str] = {}
+    for file in files:
+        lines = [line.strip() for line in read_text(file).splitlines()]
+        names = [line for line in lines if line]
+        if names and all(_CLASS_LINE.match(name) for name in names):
+            continue
+        for name in names:
+            known = splits.setdefault(name, file.stem)
+            if file.stem not in {known, "trainval"}:
+                intake.note(f"{file}: images that are in {known} too stay there")
+    return splits
