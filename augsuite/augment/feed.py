@@ -6,16 +6,21 @@ import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.augment.policy import Policy
+from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes
 from augsuite.dataset import ArraySource, Dataset, Sample
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SampleKey = tuple[int, int, int, int]
+"""Epoch, image row, width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Feed:
     std: tuple[float, float, float] = IMAGENET_STD
     cpu_seconds: float = 0.0
     _decoded: dict[int, Sample] = field(default_factory=dict, repr=False)
+    _idle: list[_Loader] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         """A `normalize` step of the policy says what mean and standard deviation are."""
@@ -95,7 +101,11 @@ class Feed:
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: tuple[int, int, int, int]) -> Sample:
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets: everything but decoded images and other workers."""
+        return {**self.__dict__, "_decoded": {}, "_idle": []}
+
+    def __getitem__(self, key: SampleKey) -> Sample:
         """Render one sample: `(epoch, image row, width, height)`."""
         epoch, row, width, height = key
         policy = self.policy.resized(width, height)
@@ -137,17 +147,46 @@ class Feed:
             return
         yield from self._loaded(keys, classes)
 
-    def _loaded(self, keys: list[list[tuple[int, int, int, int]]], classes: int) -> Iterator[Batch]:
+    def _loaded(self, keys: list[list[SampleKey]], classes: int) -> Iterator[Batch]:
+        # Workers take seconds to start, so they outlive an epoch. A second epoch beside a running one gets its own.
+        loader = self._idle.pop() if self._idle else _Loader(self, classes)
+        try:
+            yield from loader.batches(keys)
+        finally:
+            self._idle.append(loader)
+
+
+class _Loader:
+    """Worker processes that render the batches they are told to."""
+
+    def __init__(self, feed: Feed, classes: int) -> None:
+        import torch
         from torch.utils.data import DataLoader
 
-        loader: DataLoader[Batch] = DataLoader(
-            self,  # type: ignore[arg-type]  # a map-style dataset needs no base class, only __getitem__
-            batch_sampler=keys,
-            num_workers=self.workers,
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["__main__", "torch", "augsuite.augment"])
+        self._keys: list[list[SampleKey]] = []
+        self._loader: DataLoader[Batch] = DataLoader(
+            feed,  # type: ignore[arg-type]  # a map-style dataset needs no base class, only __getitem__
+            batch_sampler=self._keys,
+            num_workers=feed.workers,
             collate_fn=_Collate(classes),
-            multiprocessing_context=multiprocessing.get_context("forkserver"),
+            multiprocessing_context=context,
+            worker_init_fn=_start_worker,
+            persistent_workers=True,
+            # Its own, or the number of workers would change what a trainer draws from torch.
+            generator=torch.Generator(),
         )
-        yield from loader
+
+    def batches(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
+        self._keys[:] = keys
+        yield from self._loader
+
+
+def _start_worker(worker: int) -> None:
+    """One thread for each worker: OpenCV would start as many as there are cores."""
+    del worker
+    opencv().setNumThreads(1)
 
 
 @dataclass(frozen=True, slots=True)

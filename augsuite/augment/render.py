@@ -206,18 +206,21 @@ def _apply(op: PixelOp, image: Image) -> Image:
 def _fill(canvas: Image, frame: Frame, fill: tuple[int, int, int]) -> None:
     """Paint what lies outside a frame."""
     height, width = canvas.shape[:2]
+    if frame.covers(width, height):
+        return
+    color = np.tile(np.array(fill, np.uint8), width)
     if is_aligned(frame.matrix):
         left, top, right, bottom = pixels_of(frame.rect)
         top, bottom = min(max(top, 0), height), min(max(bottom, 0), height)
-        canvas[:top] = fill
-        canvas[bottom:] = fill
-        if left > 0:
-            canvas[top:bottom, :left] = fill
-        if right < width:
-            canvas[top:bottom, max(right, 0) :] = fill
+        left, right = min(max(left, 0), width), min(max(right, 0), width)
+        values = canvas.reshape(height, width * 3)  # whole rows are copied much faster than pixels
+        values[:top] = color
+        values[bottom:] = color
+        values[top:bottom, : 3 * left] = color[: 3 * left]
+        values[top:bottom, 3 * right :] = color[3 * right :]
         return
-    spans = frame.spans(width, height)
-    columns = np.arange(width)
+    spans = frame.spans(width, height).astype(np.int32)
+    columns = np.arange(width, dtype=np.int32)
     outside = (columns < spans[:, :1]) | (columns >= spans[:, 1:])
-    if outside.any():
-        canvas[outside] = fill
+    painted = np.broadcast_to(color.reshape(1, width, 3), canvas.shape)
+    resample.opencv().copyTo(np.ascontiguousarray(painted), outside.view(np.uint8), canvas)

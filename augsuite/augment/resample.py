@@ -19,7 +19,12 @@ _BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
 
 
 @functools.cache
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """OpenCV.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
     try:
         import cv2
     except ImportError as error:
@@ -58,7 +63,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
     pixels, matrix = _prefiltered(pixels, matrix, part)
     left, top, right, bottom = part
     back = compose(_BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), _HALF)))
-    cv2 = _opencv()
+    cv2 = opencv()
     result: Image = cv2.warpAffine(
         pixels,
         np.array(back).reshape(2, 3),
@@ -108,18 +113,23 @@ def _prefiltered(pixels: Image, matrix: Affine, part: tuple[int, int, int, int])
     ys = [s * x + t * y + u for x in part[0::2] for y in part[1::2]]
     left, right = _stretch(min(xs), max(xs), across, width)
     top, bottom = _stretch(min(ys), max(ys), down, height)
-    size = max(1, round((right - left) / across)), max(1, round((bottom - top) / down))
-    cv2 = _opencv()
-    small: Image = cv2.resize(pixels[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
-    back: Affine = ((right - left) / size[0], 0.0, float(left), 0.0, (bottom - top) / size[1], float(top))
-    return small, compose(matrix, back)
+    cv2 = opencv()
+    needed = pixels[top:bottom, left:right]
+    if right > width or bottom > height:
+        needed = cv2.copyMakeBorder(needed, 0, max(bottom - height, 0), 0, max(right - width, 0), cv2.BORDER_REPLICATE)
+    size = (right - left) // across, (bottom - top) // down
+    small: Image = cv2.resize(needed, size, interpolation=cv2.INTER_AREA)
+    return small, compose(matrix, (float(across), 0.0, float(left), 0.0, float(down), float(top)))
 
 
 def _stretch(low: float, high: float, factor: int, limit: int) -> tuple[int, int]:
-    """Whole pixels of the image around an interval, with room for the neighbours; a multiple of `factor` where it fits."""
+    """Whole pixels of the image around an interval, with room for the neighbours.
+
+    Always a multiple of `factor` (OpenCV averages whole blocks several times faster), so the last may lie beyond the image.
+    """
     first = min(max(math.floor(low) - 2 * factor, 0), limit - 1)
     last = min(max(math.ceil(high) + 2 * factor, first + 1), limit)
-    return first, min(first + -(-(last - first) // factor) * factor, limit)
+    return first, first + -(-(last - first) // factor) * factor
 
 
 def _is_lattice(matrix: Affine) -> bool:
@@ -139,7 +149,11 @@ def _slice(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> I
         return None
     pixels, _ = decoded(source, 1)
     view = pixels[top:bottom, left:right]
-    view = view.transpose(1, 0, 2)[:: int(matrix[3]), :: int(matrix[1])] if b else view[:: int(e), :: int(a)]
-    if view.flags.c_contiguous and isinstance(source, FileSource):
-        return view
-    return view.copy()
+    across, down = (matrix[1], matrix[3]) if b else (matrix[0], matrix[4])
+    if b:
+        view = view.transpose(1, 0, 2)
+    if across > 0 and down > 0:
+        return view if view.flags.c_contiguous and isinstance(source, FileSource) else view.copy()
+    # OpenCV mirrors forty times faster than numpy copies a mirrored view.
+    result: Image = opencv().flip(np.ascontiguousarray(view), 0 if across > 0 else 1 if down > 0 else -1)
+    return result

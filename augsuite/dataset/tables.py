@@ -87,7 +87,7 @@ class Images:
             ids=np.arange(1, count + 1, dtype=np.int64) if ids is None else np.asarray(ids, np.int64).reshape(-1),
             splits=strings([""] * count if splits is None else splits),
             files=strings([""] * count if files is None else files),
-            extra=extra,
+            extra=dict(extra),
         )
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Categories:
         return cls(
             column,
             np.arange(1, count + 1, dtype=np.int64) if ids is None else np.asarray(ids, np.int64).reshape(-1),
-            extra,
+            dict(extra),
         )
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ class Annotations:
             layout,
             np.arange(1, count + 1, dtype=np.int64) if ids is None else np.asarray(ids, np.int64).reshape(-1),
             np.zeros(count, bool) if ignore is None else np.asarray(ignore, bool).reshape(-1),
-            extra,
+            dict(extra),
         )
 
     def __len__(self) -> int:

@@ -1,0 +1,234 @@
+"""An augmented copy of a dataset on disk, for a trainer that cannot augment by itself."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from augsuite.augment.policy import Policy
+from augsuite.boxes import Boxes, Layout, convert
+from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
+from augsuite.dataset.files import inside, unique
+from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.tables import Extra, Rows
+from augsuite.errors import ConfigError
+from augsuite.protocols import Losses
+
+Encoding = Literal["jpg", "png"]
+
+WEIGHT = "augsuite.weight"
+"""The extra that holds a mixed box's or label's weight where it is below 1; a format that cannot keep it counts it as lost."""
+
+_SAVE: Mapping[str, dict[str, Any]] = {"jpg": {"quality": 95}, "png": {"compress_level": 3}}
+_PLACED = frozenset(
+    {"area", "bbox", "keypoints", "mask", "num_keypoints", "obb", "points", "polygon", "rotation", "segmentation"}
+    | {"truncated"}  # a crop cuts objects that were whole
+)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one augmented image adds to the tables. `rows` are annotations of the source; -1 where it has none."""
+
+    image_row: int
+    name: str
+    file: str
+    size: tuple[int, int]
+    moved: bool
+    boxes: Boxes
+    labels: Rows
+    rows: Rows
+    weights: NDArray[np.float32]
+
+
+def augmented(
+    data: Dataset,
+    policy: Policy,
+    folder: Path,
+    *,
+    copies: int = 1,
+    seed: int = 0,
+    keep_originals: bool = True,
+    image_rows: Sequence[int] | None = None,
+    encoding: Encoding = "jpg",
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Dataset, Losses]:
+    """Render augmented copies of images into a folder, and describe them in tables.
+
+    Copy k of an image is what a training with the same seed would see of it in epoch k - 1, as long as nothing is ignored:
+    here ignored annotations (crowds, difficult objects) move with their image like the others, and stay ignored.
+
+    An extra that says where something is (a mask, an area, keypoints, whether an object is cut off), or that is no plain value
+    and so might, is left out of an image that was moved, and counted. A box or label of a mixed image gets its weight as the
+    extra `augsuite.weight`. A `normalize` step is the trainer's, and does nothing here.
+
+    Args:
+        data: the dataset; its image files must exist.
+        policy: what happens to each image.
+        folder: an existing folder; takes the image files.
+        copies: of each image, named `<stem>_aug1`, `<stem>_aug2`, ...
+        seed: first part of every random key.
+        keep_originals: the result begins with the dataset as it is.
+        image_rows: the images to augment; by default all. The others are kept as they are in any case.
+        encoding: `jpg` at quality 95, or `png`.
+        progress: called with 1 for each image rendered.
+
+    Returns:
+        The dataset, with absolute paths of its image files; and what could not be kept.
+
+    Raises:
+        DataError: if an image cannot be read.
+        ConfigError: if the policy makes no sense, or the folder cannot be written.
+    """
+    rows = np.arange(len(data)) if image_rows is None else np.asarray(image_rows, np.int64)
+    jobs = [(int(row), copy) for row in rows for copy in range(copies)]
+    # Ignored annotations are no training target, so `sample` leaves them out; here they must move with their image.
+    everything = replace(data, annotations=replace(data.annotations, ignore=np.zeros(len(data.annotations), bool)))
+    names = _names(data, jobs)
+    kept = np.arange(len(data)) if keep_originals else np.setdiff1d(np.arange(len(data)), rows)
+
+    def work(at: int) -> _Piece:
+        row, copy = jobs[at]
+        before = everything.sample(row)
+        after = policy(before, key=(seed, copy, row), pool=everything)
+        file = folder / f"{at}.{encoding}"
+        _save(PIL.Image.fromarray(after.image), file, _SAVE[encoding])
+        return _piece(everything, before, after, names[at], file)
+
+    pieces = []
+    # Decoding, warping and encoding run outside Python's lock, so threads are enough; the keys make their order irrelevant.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for piece in pool.map(work, range(len(jobs))):
+                pieces.append(piece)
+                if progress:
+                    progress(1)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return _assemble(_absolute(data).take(kept), data, pieces, encoding)
+
+
+def _save(image: PIL.Image.Image, file: Path, options: Mapping[str, Any]) -> None:
+    try:
+        image.save(file, **options)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({error.strerror or error}). Choose another place.") from error
+
+
+def _names(data: Dataset, jobs: Sequence[tuple[int, int]]) -> list[str]:
+    """Names of the copies, without a suffix, that differ from each other and from the names that exist."""
+    existing = [_stem(name) for name in data.images.names.tolist()]
+    wanted = [f"{existing[row]}_aug{copy + 1}" for row, copy in jobs]
+    return unique([*dict.fromkeys(existing), *wanted])[len(set(existing)) :]
+
+
+def _stem(name: str) -> str:
+    stem, suffix = posixpath.splitext(inside(name) or posixpath.basename(name))
+    return stem if suffix.lower() in SUFFIXES else stem + suffix
+
+
+def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path) -> _Piece:
+    height, width = after.image.shape[:2]
+    size = (before.source.width, before.source.height)
+    mixed = bool((after.weights < 1).any() or (data.annotations.image_rows[after.rows] != before.image_row).any())
+    moved = mixed or not np.array_equal(after.matrix, np.eye(3)) or (all(size) and size != (width, height))
+    labels, label_rows, shares = _image_labels(data, before, after)
+    return _Piece(
+        image_row=before.image_row,
+        name=name,
+        file=str(file.resolve()),
+        size=(width, height),
+        moved=bool(moved),
+        boxes=np.concatenate([after.boxes, np.full((len(labels), 4), np.nan)]),
+        labels=np.concatenate([after.labels, labels]),
+        rows=np.concatenate([after.rows, label_rows]),
+        weights=np.concatenate([after.weights, shares]),
+    )
+
+
+def _image_labels(data: Dataset, before: Sample, after: Sample) -> tuple[Rows, Rows, NDArray[np.float32]]:
+    """Labels of the whole image, the annotations they come from, and their weights: below 1 only in a mixed image."""
+    own = data.rows_of(before.image_row)
+    own = own[~data.annotations.is_box[own]]
+    if after.targets is None or (before.targets is not None and np.array_equal(before.targets, after.targets)):
+        return data.annotations.category_rows[own], own, np.ones(len(own), np.float32)
+    labels = np.flatnonzero(after.targets)
+    return labels, np.full(len(labels), -1, np.int64), after.targets[labels]
+
+
+def _absolute(data: Dataset) -> Dataset:
+    files = strings(str((data.root / file).resolve()) if file else "" for file in data.images.files)
+    return replace(data, images=replace(data.images, files=files))
+
+
+def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: str) -> tuple[Dataset, Losses]:
+    """The tables of what is kept, followed by those of the augmented images."""
+    losses = Losses()
+    origin = np.array([piece.image_row for piece in pieces], np.int64)
+    sizes = np.array([piece.size for piece in pieces], np.int64).reshape(-1, 2)
+    old, table = kept.images, kept.annotations
+    suffixed = [posixpath.splitext(data.images.names[row])[1].lower() in SUFFIXES for row in origin]
+    images = Images(
+        names=strings(
+            [*old.names, *(piece.name + f".{encoding}" * had for piece, had in zip(pieces, suffixed, strict=True))]
+        ),
+        sizes=np.concatenate([old.sizes, sizes]),
+        ids=_ids(old.ids, len(pieces)),
+        splits=np.concatenate([old.splits, data.images.splits[origin]]),
+        files=strings([*old.files, *(piece.file for piece in pieces)]),
+        extra={key: np.concatenate([old.extra[key], values[origin]]) for key, values in data.images.extra.items()},
+    )
+    counts = [len(piece.labels) for piece in pieces]
+    own_image = np.repeat(np.arange(len(pieces)), counts)
+    moved = np.repeat(np.array([piece.moved for piece in pieces], bool), counts)
+    rows = _joined([piece.rows for piece in pieces], np.int64)
+    boxes = np.concatenate([np.empty((0, 4)), *(piece.boxes for piece in pieces)])
+    ignored = np.where(rows >= 0, np.append(data.annotations.ignore, False)[rows], False)
+    annotations = Annotations(
+        image_rows=np.concatenate([table.image_rows, len(old) + own_image]),
+        category_rows=np.concatenate([table.category_rows, _joined([piece.labels for piece in pieces], np.int64)]),
+        boxes=np.concatenate([table.boxes, convert(boxes, Layout.XYXY_PX, table.layout, sizes[own_image])]),
+        layout=table.layout,
+        ids=_ids(table.ids, len(rows)),
+        ignore=np.concatenate([table.ignore, ignored]),
+        extra=_extras(table.extra, data.annotations.extra, rows, moved, losses),
+    )
+    weights = _joined([piece.weights for piece in pieces], np.float32)
+    if (weights < 1).any():
+        said = [float(weight) if weight < 1 else ABSENT for weight in weights]
+        annotations.extra[WEIGHT] = objects([*[ABSENT] * len(table), *said])  # type: ignore[index]  # our own dict
+    return replace(data, images=images, annotations=annotations), +losses
+
+
+def _extras(kept: Extra, extras: Extra, rows: Rows, moved: NDArray[np.bool_], losses: Losses) -> dict[str, Any]:
+    """The extras of annotations, without what moving an image makes wrong; that is counted."""
+    result = {}
+    for key, values in extras.items():
+        taken = [values[row] if row >= 0 else ABSENT for row in rows.tolist()]
+        named = key.rpartition(".")[2].lower() in _PLACED
+        for at in np.flatnonzero(moved):
+            plain = isinstance(taken[at], str | int | float | bool | None)
+            if taken[at] is not ABSENT and (named or not plain):
+                taken[at] = ABSENT
+                losses[key] += 1
+        result[key] = objects([*kept[key], *taken])
+    return result
+
+
+def _ids(old: Rows, count: int) -> Rows:
+    """The ids that exist, then `count` that follow the largest."""
+    return np.concatenate([old, old.max(initial=0) + np.arange(1, count + 1, dtype=np.int64)])
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *parts])
