@@ -33,6 +33,7 @@ _PLACED = frozenset(
     {"area", "bbox", "keypoints", "mask", "num_keypoints", "obb", "points", "polygon", "rotation", "segmentation"}
     | {"truncated"}  # a crop cuts objects that were whole
 )
+_OF_FILE = frozenset({"coco_url", "path", "segmented"})
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def augmented(
     here ignored annotations (crowds, difficult objects) move with their image like the others, and stay ignored.
 
     An extra that says where something is (a mask, an area, keypoints, whether an object is cut off), or that is no plain value
-    and so might, is left out of an image that was moved, and counted. A box or label of a mixed image gets its weight as the
+    and so might, is left out of an image that was moved, and counted; and so is what is true of the original file alone. A box or label of a mixed image gets its weight as the
     extra `augsuite.weight`. A `normalize` step is the trainer's, and does nothing here.
 
     Args:
@@ -140,7 +141,8 @@ def _stem(name: str) -> str:
 def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path) -> _Piece:
     height, width = after.image.shape[:2]
     size = (before.source.width, before.source.height)
-    mixed = bool((after.weights < 1).any() or (data.annotations.image_rows[after.rows] != before.image_row).any())
+    known = after.rows[after.rows >= 0]
+    mixed = bool((after.weights < 1).any() or (data.annotations.image_rows[known] != before.image_row).any())
     moved = mixed or not np.array_equal(after.matrix, np.eye(3)) or (all(size) and size != (width, height))
     labels, label_rows, shares = _image_labels(data, before, after)
     return _Piece(
@@ -186,7 +188,7 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
         ids=_ids(old.ids, len(pieces)),
         splits=np.concatenate([old.splits, data.images.splits[origin]]),
         files=strings([*old.files, *(piece.file for piece in pieces)]),
-        extra={key: np.concatenate([old.extra[key], values[origin]]) for key, values in data.images.extra.items()},
+        extra=_image_extras(old.extra, data.images.extra, origin, losses),
     )
     counts = [len(piece.labels) for piece in pieces]
     own_image = np.repeat(np.arange(len(pieces)), counts)
@@ -201,28 +203,49 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
         layout=table.layout,
         ids=_ids(table.ids, len(rows)),
         ignore=np.concatenate([table.ignore, ignored]),
-        extra=_extras(table.extra, data.annotations.extra, rows, moved, losses),
+        extra=_annotation_extras(table.extra, data.annotations.extra, rows, moved, losses),
     )
     weights = _joined([piece.weights for piece in pieces], np.float32)
     if (weights < 1).any():
         said = [float(weight) if weight < 1 else ABSENT for weight in weights]
         annotations.extra[WEIGHT] = objects([*[ABSENT] * len(table), *said])  # type: ignore[index]  # our own dict
-    return replace(data, images=images, annotations=annotations), +losses
+    return replace(data, images=images, annotations=annotations), Losses(+losses)
 
 
-def _extras(kept: Extra, extras: Extra, rows: Rows, moved: NDArray[np.bool_], losses: Losses) -> dict[str, Any]:
+def _annotation_extras(
+    kept: Extra, extras: Extra, rows: Rows, moved: NDArray[np.bool_], losses: Losses
+) -> dict[str, NDArray[np.object_]]:
     """The extras of annotations, without what moving an image makes wrong; that is counted."""
     result = {}
     for key, values in extras.items():
-        taken = [values[row] if row >= 0 else ABSENT for row in rows.tolist()]
         named = key.rpartition(".")[2].lower() in _PLACED
-        for at in np.flatnonzero(moved):
-            plain = isinstance(taken[at], str | int | float | bool | None)
-            if taken[at] is not ABSENT and (named or not plain):
-                taken[at] = ABSENT
-                losses[key] += 1
-        result[key] = objects([*kept[key], *taken])
+        taken = [values[row] if row >= 0 else ABSENT for row in rows.tolist()]
+        wrong = [
+            at
+            for at in np.flatnonzero(moved).tolist()
+            if taken[at] is not ABSENT and (named or not isinstance(taken[at], str | int | float | None))
+        ]
+        result[key] = _without(kept[key], taken, wrong)
+        losses[key] += len(wrong)
     return result
+
+
+def _image_extras(kept: Extra, extras: Extra, rows: Rows, losses: Losses) -> dict[str, NDArray[np.object_]]:
+    """The extras of images, without what is true of the original file alone; that is counted."""
+    result = {}
+    for key, values in extras.items():
+        taken = values[rows].tolist()
+        named = key.rpartition(".")[2].lower() in _OF_FILE
+        wrong = [at for at, value in enumerate(taken) if named and value is not ABSENT]
+        result[key] = _without(kept[key], taken, wrong)
+        losses[key] += len(wrong)
+    return result
+
+
+def _without(kept: NDArray[np.object_], added: list[Any], wrong: Sequence[int]) -> NDArray[np.object_]:
+    for at in wrong:
+        added[at] = ABSENT
+    return objects([*kept, *added])
 
 
 def _ids(old: Rows, count: int) -> Rows:

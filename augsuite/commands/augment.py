@@ -1,0 +1,104 @@
+"""`augsuite augment`: write an augmented copy of a dataset."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import cast, get_args
+
+import click
+import numpy as np
+
+import augsuite
+from augsuite import conversion, registry
+from augsuite.augment.offline import Encoding, augmented
+from augsuite.augment.policy import policy as find_policy
+from augsuite.commands.console import progress
+from augsuite.errors import ConfigError, nearest
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--policy", required=True, help="A bundled policy's name or a YAML file.")
+@click.option("--to", "target_format", required=True, help="The format to write.")
+@click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="Augmented copies of each image.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random numbers.")
+@click.option(
+    "--keep-originals/--no-keep-originals", default=True, show_default=True, help="Also the images as they are."
+)
+@click.option(
+    "--split", "splits", multiple=True, help="Augment this split only (repeatable); the others stay as they are."
+)
+@click.option(
+    "--image-format",
+    type=click.Choice(get_args(Encoding)),
+    default="jpg",
+    show_default=True,
+    help="Of augmented images.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@click.option("--from", "source_format", help="The format to read; detected by default.")
+def augment(
+    dataset: Path,
+    target: Path,
+    policy: str,
+    target_format: str,
+    copies: int,
+    seed: int,
+    keep_originals: bool,
+    splits: tuple[str, ...],
+    image_format: str,
+    overwrite: bool,
+    source_format: str | None,
+) -> None:
+    """Write DATASET with augmented copies of its images to the folder DST, whole or not at all."""
+    started = time.perf_counter()
+    steps = find_policy(policy)
+    registry.find("format", registry.default().formats(), target_format)
+    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
+        # `write` refuses it too, but only after all images were rendered.
+        raise ConfigError(f"{target}: exists already. Choose another folder, or pass --overwrite to replace it.")
+    data = augsuite.read(dataset, format=source_format)
+    rows = _rows_of(data, splits)
+    place = target.resolve().parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        rendered = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=place)
+    except OSError as error:
+        raise ConfigError(f"{place}: cannot be written ({error.strerror}). Choose another place.") from error
+    with rendered as folder, progress() as display:
+        task = display.add_task("augmenting", total=len(rows) * copies)
+        result, losses = augmented(
+            data,
+            steps,
+            Path(folder),
+            copies=copies,
+            seed=seed,
+            keep_originals=keep_originals,
+            image_rows=rows,
+            encoding=cast("Encoding", image_format),
+            progress=lambda step: display.advance(task, step),
+        )
+        writing = display.add_task("writing", total=len(result))
+        losses.update(
+            augsuite.write(
+                result, target, target_format, overwrite=overwrite, progress=lambda step: display.advance(writing, step)
+            )
+        )
+    boxes = int(result.annotations.is_box.sum())
+    lost = ", ".join(conversion.describe(losses, result))
+    click.echo(
+        f"{dataset} -> {target}   {len(rows):,} images x {copies} by {steps.name}   {len(result):,} images   "
+        f"{boxes:,} boxes   {time.perf_counter() - started:.1f} s" + (f"   lost: {lost}" if lost else "")
+    )
+
+
+def _rows_of(data: augsuite.Dataset, splits: tuple[str, ...]) -> list[int]:
+    known = set(data.images.splits.tolist())
+    for name in splits:
+        if name not in known:
+            raise ConfigError(f"unknown split {name!r}. {nearest(name, known - {''})}")
+    wanted = set(splits) or known
+    return [int(row) for row in np.flatnonzero([split in wanted for split in data.images.splits])]
