@@ -74,7 +74,7 @@ def detect(path: Path) -> FormatSpec:
 
 def read(
     path: str | os.PathLike[str],
-    format: str | None = None,  # noqa: A002 - the word users know; the built-in is not needed here
+    format: str | FormatSpec | None = None,  # noqa: A002 - the word users know; the built-in is not needed here
     skip_invalid: bool = False,
     *,
     intake: Intake | None = None,
@@ -84,7 +84,7 @@ def read(
 
     Args:
         path: a file or folder; or the name of a bundled dataset, or of a folder in `AUGSUITE_DATA`.
-        format: its format; detected where it is None.
+        format: its format, by name or declaration; detected where it is None.
         skip_invalid: leave invalid rows out instead of stopping at the first.
         intake: takes what was left out and what was surprising, for a caller who wants to show it.
         options: those of the format; `augsuite formats` lists them.
@@ -109,7 +109,7 @@ def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, st
 def write(
     data: Dataset,
     folder: str | os.PathLike[str],
-    format: str,  # noqa: A002 - as in `read`
+    format: str | FormatSpec,  # noqa: A002 - as in `read`
     *,
     overwrite: bool = False,
     images: Placing = "copy",
@@ -123,7 +123,7 @@ def write(
     Args:
         data: the dataset.
         folder: where; must not exist, or be empty, unless `overwrite` is set.
-        format: the format to write.
+        format: the format to write, by name or declaration.
         overwrite: exchange an existing dataset for this one.
         images: how image files get there: `copy`, `hardlink`, `symlink` or `none`.
         lossless: write nothing if anything would be lost.
@@ -255,7 +255,9 @@ def describe(losses: Losses, data: Dataset) -> list[str]:
     return lines
 
 
-def _format(name: str) -> FormatSpec:
+def _format(name: str | FormatSpec) -> FormatSpec:
+    if isinstance(name, FormatSpec):
+        return name
     return registry.find("format", registry.default().formats(), name)
 
 

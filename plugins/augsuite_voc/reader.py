@@ -244,14 +244,15 @@ def _find_image(file: Path, top: Element, stem: str, finder: Finder, intake: Int
     if not said:
         finder.missing += 1
         return f"{stem}.jpg", ""
+    nested = posixpath.join(posixpath.dirname(stem), said) if plain == posixpath.basename(stem) else said
     try:
-        found = finder.find(said)
+        found = finder.find(nested)
     except DataError as error:
         raise DataError(f"{file}: filename: {error}.") from error
     found = found or finder.look(said, stem=True) or ""
     if plain != posixpath.basename(stem):
         intake.note(f"{file.parent}: `filename` differs from the XML file's own name")
-    return (_shortened(found) if found else said), found
+    return (_shortened(found) if found else nested), found
 
 
 def _shortened(found: str) -> str:
