@@ -147,16 +147,16 @@ def _light(rng: np.random.Generator) -> Light:
 
 def _shifted(light: Light, rng: np.random.Generator) -> Light:
     """The same light at another colour temperature, with stray light and strong glare."""
-    strength = rng.uniform(0.7, 1.0)
+    strength = rng.uniform(0.5, 0.8)
     warm = (1.22, 0.98, 0.52)
     cold = (0.55, 0.92, 1.3)
     red, green, blue = (1 + strength * (gain - 1) for gain in (warm if rng.random() < 0.5 else cold))
-    glares = tuple(_glare(rng, 60, 120) for _ in range(int(rng.integers(1, 4))))
+    glares = tuple(_glare(rng, 50, 100) for _ in range(int(rng.integers(1, 3))))
     return replace(
         light,
         gains=(light.gains[0] * red, light.gains[1] * green, light.gains[2] * blue),
-        brightness=light.brightness * rng.uniform(0.6, 1.05),
-        veil=rng.uniform(0.0, 0.25),
+        brightness=light.brightness * rng.uniform(0.72, 1.1),
+        veil=rng.uniform(0.0, 0.12),
         glares=light.glares + glares,
     )
 
