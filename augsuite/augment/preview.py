@@ -163,6 +163,8 @@ class _Page:
         about = f"{width} x {height}"
         if len(sample.boxes) or sample.targets is None:
             about += f", {len(sample.boxes)} box{'' if len(sample.boxes) == 1 else 'es'}"
+        if (sample.weights < 1).any():
+            about += " of " + ", ".join(f"{weight:.2f}" for weight in dict.fromkeys(sample.weights.tolist()))
         text = f"{_shortened(caption, self.size // 2)}   {about}{self._targets(sample)}"
         pen.text((x, y + self.size + 3), _shortened(text, self.size), font=_font(_TEXT), fill=_FAINT)
 
@@ -189,7 +191,7 @@ class _Page:
             weight = float(sample.weights[row])
             text = str(self.data.categories.names[sample.labels[row]]) + (f" {weight:.2f}" if weight < 1 else "")
             crowded = len(order) >= _CROWDED
-            if crowded and weight == 1 and (extent[row] < (_width(text, _TAG) + 10, 2 * _TAG)).any():
+            if crowded and (extent[row] < (_width(text, _TAG) + 10, 2 * _TAG)).any():
                 continue
             color = class_color(int(sample.labels[row]))
             self._tag(pen, picture.size, corners[row], text, color, inside=crowded)

@@ -195,7 +195,8 @@ class Course:
             if cut:
                 xs_cut, ys_cut = zip(*cut, strict=True)
                 placed[row] = min(xs_cut), min(ys_cut), max(xs_cut), max(ys_cut)
-        return placed, area
+        left, top, right, bottom = self.seen()  # a crossing point may lie a rounding error beyond
+        return np.clip(placed, [left, top, left, top], [right, bottom, right, bottom]), area
 
     def _region(self) -> Polygon:
         """What of the first canvas is seen on the last, as a convex polygon; empty for nothing."""
