@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
 
 LEVEL = 0.05
 """Chance of at least one false claim in a family of comparisons; an interval covers with 1 - LEVEL."""
@@ -86,7 +87,8 @@ def measure(families: Mapping[str, Values], reference: str) -> list[Effect]:
         if arm != reference
     ]
     tested = [effect for _, _, effect in paired if effect is not None and effect.p is not None]
-    corrected = dict(zip(map(id, tested), holm([effect.p for effect in tested if effect.p is not None]), strict=True))
+    p_values = holm([effect.p for effect in tested if effect.p is not None]).tolist()
+    corrected = dict(zip(map(id, tested), p_values, strict=True))
     found = []
     for arm, metric, effect in paired:
         if effect is None:
@@ -129,8 +131,6 @@ def pair(values: Mapping[int, float], reference: Mapping[int, float], scale: flo
     if sd <= _SPREADLESS * scale:
         same = abs(mean) <= _SPREADLESS * scale
         return msgspec.structs.replace(base, sd=0.0, verdict="identical" if same else "no spread")
-
-    from scipy import stats
 
     error = sd / math.sqrt(count)
     half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error
@@ -180,8 +180,6 @@ def detectable(sd: float, seeds: int, level: float = LEVEL, power: float = POWER
     Source: Cohen 1988, Statistical power analysis for the behavioral sciences, chapter 2; the name and use of the quantity
     (minimum detectable effect): Bloom 1995, Evaluation Review 19(5), 547-556.
     """
-    from scipy import optimize, stats
-
     freedom = seeds - 1
     critical = float(stats.t.ppf(1 - level / 2, freedom))
 

@@ -115,11 +115,11 @@ def load(path: Path) -> Study:
     seeds = tuple(range(raw.seeds)) if isinstance(raw.seeds, int) else tuple(raw.seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"{path}: seeds: expected different numbers, got {list(seeds)}.")
-    trainer = registry.find("trainer", registry.default().trainers(), raw.trainer)
     try:
+        trainer = registry.find("trainer", registry.default().trainers(), raw.trainer)
         settings = settings_of(raw.trainer, raw.config)
     except ConfigError as error:
-        raise ConfigError(f"{path}: config: {error}") from error
+        raise ConfigError(f"{path}: {error}") from error
     arms = {name: _policy(value, path, name) for name, value in raw.arms.items()}
     train, val = _parts(raw, path)
     return Study(
@@ -143,11 +143,16 @@ def _policy(value: Any, path: Path, arm: str) -> Policy:
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):
         value = path.parent / value
     if isinstance(value, list):
-        value = {"policy": arm, "steps": value}
+        value = {"steps": value}
+    if isinstance(value, dict):
+        value = {"policy": arm, **value}
     try:
         return policy(value)
     except ConfigError as error:
-        raise ConfigError(f"{path}: arms.{arm}: {error}") from error
+        # The error of an inline policy begins with its name already, which is the arm's.
+        raise ConfigError(
+            f"{path}: arms: {error}" if isinstance(value, dict) else f"{path}: arms.{arm}: {error}"
+        ) from error
 
 
 def _parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:

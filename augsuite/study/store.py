@@ -20,18 +20,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from augsuite import __version__, registry
 from augsuite.augment import Policy
-from augsuite.config import to_plain
 from augsuite.dataset.digest import digest
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import RunRecord
 from augsuite.study.file import Study
 from augsuite.study.session import write_json
+
+T = TypeVar("T")
 
 _DIGITS = 20  # hexadecimal, 80 bits: enough for any number of runs, short enough to read
 
@@ -176,7 +177,7 @@ def ask(study: Study, command: str) -> tuple[State, dict[str, dict[str, Any]]]:
     """
     data = {"train": digest(study.train), "val": digest(study.val)}
     code = code_of(study.trainer, study.arms.values())
-    arms = {name: to_plain(policy) for name, policy in study.arms.items()}
+    arms = {name: policy.to_plain() for name, policy in study.arms.items()}
     runs, identities = [], {}
     for seed in study.seeds:
         for arm, policy in study.arms.items():
@@ -259,7 +260,7 @@ def versions() -> dict[str, str]:
 
 def _nameless(policy: Mapping[str, Any]) -> dict[str, Any]:
     """A policy without its name, which nothing depends on."""
-    return {key: value for key, value in policy.items() if key not in {"name", "policy"}}
+    return {key: value for key, value in policy.items() if key != "policy"}
 
 
 def _digest_of(identity: Mapping[str, Any]) -> str:
@@ -268,7 +269,7 @@ def _digest_of(identity: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=_DIGITS // 2).hexdigest()
 
 
-def _read(path: Path, kind: Any) -> Any:
+def _read(path: Path, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:

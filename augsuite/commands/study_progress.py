@@ -1,0 +1,138 @@
+"""How a study is shown while it runs: bars where a person looks, lines where a log is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from augsuite.study.scheduler import Outcome
+from augsuite.study.store import State, Store
+
+_LOOK_S = 0.5
+_HEARTBEAT_S = 30.0
+
+
+class Watch:
+    """Shows a study on stderr; reads how far its runs are from their folders, wherever they are trained.
+
+    Use it as a context manager, and tell it of every outcome.
+    """
+
+    def __init__(self, state: State, store: Store) -> None:
+        """Prepare the display of a study."""
+        self._state, self._store = state, store
+        self._open = {run.digest: f"{run.arm} seed {run.seed}" for run in reversed(state.runs)}
+        self._total, self._ended, self._trained = len(state.runs), 0, 0
+        self._began = time.time()
+        self._parts: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="augsuite-watch", daemon=True)
+        console = Console(stderr=True, highlight=False)
+        self._bars: Progress | None = None
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[said]}", markup=False),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+            self._study = self._bars.add_task(f"study {state.study}", total=self._total, said="")
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._bars is not None:
+            self._bars.stop()
+
+    def tell(self, outcome: Outcome) -> None:
+        """Show how a run ended."""
+        run = outcome.run
+        with self._lock:
+            self._ended += 1
+            self._trained += not outcome.found
+            self._open.pop(run.digest, None)
+            self._parts.pop(run.digest, None)
+            task = self._tasks.pop(run.digest, None)
+            if self._bars is not None and task is not None:
+                self._bars.remove_task(task)
+            width = len(str(self._total))
+            line = f"[{self._ended:{width}}/{self._total}] {run.arm} seed {run.seed}: "
+            if outcome.record is not None:
+                value = outcome.record.metrics.get(self._state.metric)
+                line += f"{self._state.metric} {value:.1f}" if value is not None else f"no {self._state.metric}"
+                line += "   found" if outcome.found else f"   {outcome.record.seconds:.0f} s"
+            else:
+                line += f"failed: {outcome.error}"
+            left = self._left()
+            self._say(line + (f"   {left}" if left and self._bars is None else ""))
+            self._update()
+
+    def _follow(self) -> None:
+        """Look at the folders of the runs until the study ends."""
+        spoke = time.monotonic()
+        while not self._stop.wait(_LOOK_S):
+            with self._lock:
+                running = {}
+                for digest, name in self._open.items():
+                    progress = self._store.progress(digest, self._began)
+                    if progress is not None:
+                        self._parts[digest] = min(progress.epoch / max(progress.epochs, 1), 1.0)
+                        said = f"epoch {progress.epoch}/{progress.epochs}  {_values(progress.values)}"
+                        running[digest] = (name, said)
+                if self._bars is not None:
+                    self._draw(running)
+                elif running and time.monotonic() - spoke > _HEARTBEAT_S:
+                    spoke = time.monotonic()
+                    self._say("; ".join(f"{name} {said}" for name, said in running.values()) + f"   {self._left()}")
+
+    def _draw(self, running: Mapping[str, tuple[str, str]]) -> None:
+        if self._bars is None:
+            return
+        for digest, (name, said) in running.items():
+            if digest not in self._tasks:
+                self._tasks[digest] = self._bars.add_task(f"  {name}", total=1.0, said=said)
+            self._bars.update(self._tasks[digest], completed=self._parts[digest], said=said)
+        self._update()
+
+    def _update(self) -> None:
+        if self._bars is not None:
+            said = f"{self._ended}/{self._total} runs   {self._left()}"
+            self._bars.update(self._study, completed=self._ended + sum(self._parts.values()), said=said)
+
+    def _left(self) -> str:
+        """How long the rest takes, at the pace so far."""
+        done = self._trained + sum(self._parts.values())
+        rest = self._total - self._ended - sum(self._parts.values())
+        if done < 0.2 or rest <= 0:  # too early to say
+            return ""
+        seconds = (time.time() - self._began) / done * rest
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+
+    def _say(self, line: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            click.echo(line, err=True)
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3g}" for name, value in list(values.items())[:4])

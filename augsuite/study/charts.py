@@ -1,0 +1,163 @@
+"""The report's charts as inline SVG: no script, no font and no colour of their own; the page's style sheet colours them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from augsuite.study.effects import Effect
+from augsuite.study.summary import MARKS, interval
+
+Curves = Mapping[str, Sequence[Sequence[tuple[float, float]]]]
+"""Arm -> one curve for each seed -> (epoch, value)."""
+
+_WIDTH = 760
+_LABELS, _NUMBERS = 150, 160  # columns left and right of the forest plot
+_ROW = 38
+_TIP = 6
+_APART = 15  # least distance of two labels
+COLORS = 7
+"""How many colours the style sheet has for arms beside the reference; further arms take them again."""
+
+
+def forest(effects: Sequence[Effect], metric: str, reference: str) -> str:
+    """Each arm's effect with its interval on one axis, and every seed's difference as a dot.
+
+    An interval of two seeds may be a hundred times as wide as what was seen; such an end is cut and drawn as an arrow, so that the
+    others stay readable. The numbers beside it are whole.
+
+    Args:
+        effects: one for each arm; at least one.
+        metric: the metric's name, for the axis.
+        reference: the arm compared with.
+    """
+    low, high = _range(effects)
+    left, right = _LABELS, _WIDTH - _NUMBERS
+    height = _ROW * len(effects) + 58
+
+    def at(value: float) -> float:
+        return left + (value - low) / (high - low) * (right - left)
+
+    said = "; ".join(f"{effect.arm} {interval(effect)}" for effect in effects)
+    title = escape(f"Effects on {metric} against {reference}: {said}")
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{title}">']
+    bottom = _ROW * len(effects) + 12
+    for tick in ticks(low, high):
+        kind = "zero" if tick == 0 else "grid"
+        parts += [
+            f'<line class="{kind}" x1="{at(tick):.1f}" y1="4" x2="{at(tick):.1f}" y2="{bottom}"/>',
+            f'<text class="tick" x="{at(tick):.1f}" y="{bottom + 17}" text-anchor="middle">{_signed(tick)}</text>',
+        ]
+    for row, effect in enumerate(effects):
+        y = _ROW * row + 26
+        parts.append(f'<text class="label" x="0" y="{y + 5}">{escape(_short(effect.arm, 20))}</text>')
+        parts.append(f'<g class="{MARKS[effect.verdict]}">')
+        parts += [
+            f'<circle class="seed" cx="{at(value):.1f}" cy="{y + 9}" r="2.5"><title>seed {seed}: {value:+.2f}</title></circle>'
+            for seed, value in zip(effect.seeds, effect.differences, strict=True)
+        ]
+        if effect.low is not None and effect.high is not None:
+            first, last = max(effect.low, low), min(effect.high, high)
+            parts.append(f'<line class="interval" x1="{at(first):.1f}" y1="{y}" x2="{at(last):.1f}" y2="{y}"/>')
+            if effect.low < low:
+                parts.append(f'<path class="tip" d="M{left - _TIP},{y} l{_TIP},-5 v10 z"/>')
+            if effect.high > high:
+                parts.append(f'<path class="tip" d="M{right + _TIP},{y} l-{_TIP},-5 v10 z"/>')
+        parts.append(f'<circle class="mean" cx="{at(effect.mean):.1f}" cy="{y}" r="5.5"/></g>')
+        parts.append(f'<text class="number" x="{_WIDTH}" y="{y + 5}" text-anchor="end">{interval(effect)}</text>')
+    parts.append(
+        f'<text class="tick" x="{(left + right) / 2}" y="{bottom + 38}" text-anchor="middle">'
+        f"difference in {escape(metric)} from {escape(reference)}</text></svg>"
+    )
+    return "".join(parts)
+
+
+def curves(lines: Curves, name: str, reference: str) -> str:
+    """A value over epochs: each arm's mean over seeds as a line, its seeds as faint ones, its name at the end.
+
+    Args:
+        lines: the curves; at least one with at least two points.
+        name: of the value.
+        reference: the arm drawn in the colour of the text.
+    """
+    points = [point for arm in lines.values() for seed in arm for point in seed]
+    first, last = min(x for x, _ in points), max(x for x, _ in points)
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    high += (high - low) * 0.05 or 1.0
+    left, right, top, bottom = 44, _WIDTH - 130, 12, 250
+
+    def place(point: tuple[float, float]) -> str:
+        x = left + (point[0] - first) / ((last - first) or 1) * (right - left)
+        return f"{x:.1f},{bottom - (point[1] - low) / (high - low) * (bottom - top):.1f}"
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {bottom + 42}" role="img" aria-label="{escape(name)} over epochs">'
+    ]
+    for tick in ticks(low, high):
+        height = place((first, tick)).partition(",")[2]
+        parts.append(f'<line class="grid" x1="{left}" y1="{height}" x2="{right}" y2="{height}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{float(height) + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick in ticks(first, last):
+        x = place((tick, low)).partition(",")[0]
+        parts.append(f'<text class="tick" x="{x}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
+    parts.append(f'<text class="tick" x="{(left + right) / 2}" y="{bottom + 38}" text-anchor="middle">epoch</text>')
+    ends = []
+    for place_of, (arm, seeds) in enumerate(lines.items()):
+        color = color_class(place_of, arm == reference)
+        parts += [f'<polyline class="faint {color}" points="{" ".join(map(place, seed))}"/>' for seed in seeds]
+        mean = _mean_curve(seeds)
+        if mean:
+            parts.append(f'<polyline class="line {color}" points="{" ".join(map(place, mean))}"/>')
+            ends.append((float(place(mean[-1]).partition(",")[2]), arm, color))
+    previous = -math.inf
+    for y, arm, color in sorted(ends):
+        previous = max(y, previous + _APART)
+        parts.append(
+            f'<text class="end {color}" x="{right + 8}" y="{previous + 4:.1f}">{escape(_short(arm, 16))}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def color_class(place: int, is_reference: bool) -> str:
+    """The style sheet's class for an arm's colour."""
+    return "ink" if is_reference else f"c{place % COLORS}"
+
+
+def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round numbers between two: about `wanted` multiples of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    # Multiples, not sums: no -1e-16 where 0 belongs.
+    return [round(k * step, 12) + 0.0 for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _range(effects: Sequence[Effect]) -> tuple[float, float]:
+    """What the axis shows: zero, every seed, and the intervals as far as they do not dwarf those."""
+    seen = [0.0, *(value for effect in effects for value in (*effect.differences, effect.mean))]
+    spread = (max(seen) - min(seen)) or 1.0
+    ends = [end for effect in effects for end in (effect.low, effect.high) if end is not None]
+    low = max(min([*seen, *ends]), min(seen) - spread)
+    high = min(max([*seen, *ends]), max(seen) + spread)
+    pad = 0.04 * (high - low)
+    return low - pad, high + pad
+
+
+def _mean_curve(seeds: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """The mean at the epochs that every seed has."""
+    by_epoch: dict[float, list[float]] = {}
+    for seed in seeds:
+        for epoch, value in seed:
+            by_epoch.setdefault(epoch, []).append(value)
+    return [(epoch, sum(v) / len(v)) for epoch, v in sorted(by_epoch.items()) if len(v) == len(seeds)]
+
+
+def _signed(value: float) -> str:
+    return "0" if value == 0 else f"{value:+g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,218 @@
+"""`augsuite study run` as a user starts, kills, restarts and reads it; with a trainer of milliseconds in real processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from scipy import stats
+from studykit import Bench
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def wait_for(what, seconds=60.0):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if what():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen in time")
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+def noisy(bench):
+    """A study whose arm differs from seed to seed: half of the pictures are mirrored, which ones depends on the seed."""
+    bench.file.write_text(bench.file.read_text().replace("p: 1.0", "p: 0.5"))
+
+
+def test_table_report_and_show_agree_with_a_hand_computation(tmp_path):
+    bench = Bench(tmp_path)
+    noisy(bench)
+    done = bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert bench.trained() == sorted(f"{arm} {seed}" for arm in ("none", "hflip") for seed in range(3))
+
+    state = json.loads((bench.out / "study.json").read_text())
+    values = {"none": [], "hflip": []}
+    for run in sorted(state["runs"], key=lambda run: run["seed"]):
+        record = json.loads((bench.out / "runs" / run["digest"] / "record.json").read_text())
+        values[run["arm"]].append(record["metrics"]["AP"])
+    judged = stats.ttest_rel(values["hflip"], values["none"])
+    low, high = judged.confidence_interval(0.95)
+    mean = sum(values["hflip"]) / 3 - sum(values["none"]) / 3
+    line = next(line for line in done.stdout.splitlines() if line.startswith("hflip"))
+    assert f"{sum(values['hflip']) / 3:.1f}" in line
+    assert f"{mean:+.1f} [{low:.1f}, {high:.1f}]" in line
+    assert ("helps" in line) == (judged.pvalue < 0.05)
+
+    shown = bench.call("study", "show", "studies/quick")
+    assert shown.stdout == done.stdout.replace("report: ", "report: ")
+    as_json = json.loads(bench.call("study", "show", "studies/quick", "--json").stdout)
+    assert as_json["arms"][1]["effect"]["p"] == pytest.approx(judged.pvalue)
+    assert as_json == json.loads((bench.out / "report.json").read_text())
+
+
+def test_a_second_start_trains_nothing(tmp_path):
+    bench = Bench(tmp_path)
+    bench.call("study", "run", "study.yaml")
+    before = bench.records()
+    again = bench.call("study", "run", "study.yaml")
+    assert again.returncode == 0
+    assert again.stderr.count("found") == 6
+    assert (bench.records(), len(bench.trained())) == (before, 6)
+
+
+@linux
+def test_killed_and_started_again_it_continues(tmp_path):
+    bench = Bench(tmp_path, nap_s=0.4)
+    started = subprocess.Popen(
+        bench.command("study", "run", "study.yaml", "--workers", "2"),
+        cwd=bench.folder,
+        env=bench.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: len(bench.records()) >= 2)
+    workers = children(started.pid)
+    assert len(workers) >= 2
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    before = bench.records()
+    assert 2 <= len(before) < 6
+    wait_for(lambda: not any(map(alive, workers)), seconds=10)
+    finished = bench.records()  # a worker may have been writing its record as the parent died
+    trained = len(bench.trained())
+
+    again = bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert again.returncode == 0, again.stderr
+    after = bench.records()
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before
+    assert len(bench.trained()) == trained + 6 - len(finished)
+    assert not list(bench.out.glob("runs/*/.*"))
+
+
+def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
+    bench = Bench(tmp_path)
+    bench.file.write_text(bench.file.read_text() + "  raises: [{do: hflip}, {do: vflip}]\n  dies: [{do: vflip}]\n")
+    done = bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert done.returncode == 1
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "3 failed" in lines["raises"]
+    assert "3 failed" in lines["dies"]
+    assert "+" in lines["hflip"]
+    assert "failed: raises, seed 0: RuntimeError: the loss is not finite" in done.stderr
+    assert "SIGKILL" in done.stderr
+    assert len(bench.records()) == 6
+    errors = [path.read_text() for path in bench.out.glob("runs/*/error.txt")]
+    assert any("Traceback" in text and "quick_trainer.py" in text for text in errors)
+
+    again = bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert again.returncode == 1
+    assert len(bench.trained()) == 6  # what failed is tried again, what is complete is not
+
+
+def test_two_processes_share_a_folder_and_train_nothing_twice(tmp_path):
+    bench = Bench(tmp_path, nap_s=0.3)
+    both = [
+        subprocess.Popen(
+            bench.command("study", "run", "study.yaml", "--workers", "2", "--json"),
+            cwd=bench.folder,
+            env=bench.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    answers = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert bench.trained() == sorted(f"{arm} {seed}" for arm in ("none", "hflip") for seed in range(3))
+    first, second = (json.loads(answer[0]) for answer in answers)
+    assert first["arms"] == second["arms"]
+
+
+def test_a_locked_run_waits_for_its_owner(tmp_path):
+    bench = Bench(tmp_path)
+    bench.call("study", "run", "study.yaml")
+    state = json.loads((bench.out / "study.json").read_text())
+    digest = state["runs"][0]["digest"]
+    record = bench.out / "runs" / digest / "record.json"
+    content = record.read_bytes()
+    record.unlink()
+    with FileLock(bench.out / "runs" / f"{digest}.lock"):
+        started = subprocess.Popen(
+            bench.command("study", "run", "study.yaml"),
+            cwd=bench.folder,
+            env=bench.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(6)
+        record.write_bytes(content)  # the owner finished
+    assert started.wait(60) == 0
+    assert len(bench.trained()) == 6
+
+
+def test_workers_have_one_thread(tmp_path):
+    bench = Bench(tmp_path)
+    bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert {line.split()[3] for line in bench.log.read_text().splitlines()} == {"1"}
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path):
+    first, second = Bench(tmp_path / "a"), Bench(tmp_path / "b")
+    for bench, workers in ((first, "1"), (second, "3")):
+        noisy(bench)
+        assert bench.call("study", "run", "study.yaml", "--workers", workers).returncode == 0
+    values = [
+        {path.parent.name: json.loads(path.read_text())["metrics"] for path in bench.out.glob("runs/*/record.json")}
+        for bench in (first, second)
+    ]
+    assert values[0] == values[1]
+
+
+def test_mistakes_end_with_one_line_and_status_2(tmp_path):
+    bench = Bench(tmp_path)
+    for arguments, said in (
+        (("study", "run", "nowhere.yaml"), "no such file"),
+        (("study", "show", "nowhere"), "no study there"),
+        (("study", "run", "study.yaml", "--engine", "locl"), "Did you mean 'local'?"),
+        (("study", "init", "pets", "--trainer", "quik"), "Did you mean 'quick'?"),
+    ):
+        done = bench.call(*arguments)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (bench.folder / "studies").exists()
+
+
+def test_init_prints_a_file_that_loads(tmp_path):
+    bench = Bench(tmp_path)
+    printed = bench.call("study", "init", "pets", "--trainer", "quick")
+    assert printed.returncode == 0
+    bench.file.write_text(printed.stdout.replace("seeds: 3", "seeds: 2"))
+    done = bench.call("study", "run", "study.yaml", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^hflip\+vflip .*", done.stdout, re.MULTILINE)
+    assert (bench.folder / "results" / "report.html").exists()
