@@ -88,10 +88,12 @@ def augment(
             )
         )
     boxes = int(result.annotations.is_box.sum())
+    labels = len(result.annotations) - boxes
+    counted = [f"{boxes:,} boxes"] * bool(boxes or not labels) + [f"{labels:,} image labels"] * bool(labels)
     lost = ", ".join(conversion.describe(losses, result))
     click.echo(
         f"{dataset} -> {target}   {len(rows):,} images x {copies} by {steps.name}   {len(result):,} images   "
-        f"{boxes:,} boxes   {time.perf_counter() - started:.1f} s" + (f"   lost: {lost}" if lost else "")
+        f"{'   '.join(counted)}   {time.perf_counter() - started:.1f} s" + (f"   lost: {lost}" if lost else "")
     )
 
 

@@ -8,6 +8,7 @@ import click
 
 import augsuite
 from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.dataset.files import with_sizes
 from augsuite.dataset.stats import Bin, Spread, Summary, summary
 
 _BAR = 40  # columns
@@ -20,7 +21,7 @@ _SIZES = 5  # image sizes shown
 @json_option
 def stats(dataset: Path, format_name: str | None, as_json: bool) -> None:
     """Count images, boxes, classes and sizes of DATASET."""
-    found = summary(augsuite.read(dataset, format=format_name))
+    found = summary(with_sizes(augsuite.read(dataset, format=format_name)))
     if as_json:
         print_json(found)
         return

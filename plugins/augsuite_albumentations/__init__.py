@@ -65,7 +65,7 @@ SUMMARIES = {
 }
 
 _REFERENCE = "it needs reference images, and a policy holds parameters only"
-_FLOAT = "it works on float images, and a pixel step works on uint8; use `normalize` for float batches"
+_FLOAT = "it works on float images, and a pixel step works on uint8; use the step normalize for float batches"
 UNAVAILABLE = {
     "FDA": _REFERENCE,
     "FromFloat": _FLOAT,
