@@ -13,7 +13,6 @@ from augsuite.augment.draw import Keyed
 from augsuite.augment.transforms import declaration, make
 from augsuite.dataset import Sample
 from augsuite.errors import ConfigError
-from augsuite.errors import ConfigError
 
 _RESERVED = {"do", "p", "id"}
 _LARGE_LABEL = 900_100_581_904  # not to be had in float32
@@ -49,9 +48,6 @@ def check_transform(name: str) -> None:
         _check_unavailable(name)
         return
     params = registry.load(spec.params, f"transform {name}", "augment")
-    if spec.unavailable:
-        _check_unavailable(name, spec.unavailable)
-        return
     known = {field.encode_name for field in msgspec.structs.fields(params)}
     demand(not known & _RESERVED, f"{name}: do, p and id belong to the step, not to the parameters")
     transform = make(name, {}, name)
@@ -62,15 +58,6 @@ def check_transform(name: str) -> None:
     check(name, transform)
     if spec.kind != "batch":
         _check_in_policy(name)
-
-
-def _check_unavailable(name: str, reason: str) -> None:
-    try:
-        make(name, {}, name)
-    except ConfigError as error:
-        demand(reason in str(error), f"{name}: is not available, and its error says something else: {error}")
-    else:
-        demand(False, f"{name}: is declared as not available, and can be made")
 
 
 def _check_unavailable(name: str) -> None:
