@@ -94,8 +94,8 @@ def evaluate_labels(data: Dataset, scores: NDArray[np.floating[Any]]) -> dict[st
         scores: `(I, C)` for every image and category, higher is surer.
 
     Returns:
-        `top1`, `top5` (where there are more than five categories) and `top1/<category>` in percent; a number without ground
-        truth is absent.
+        `top1`, `top5` (where there are more than five categories) and, over the images that have a category among their
+        labels, `top1/<category>`; in percent. A number without ground truth is absent.
 
     Raises:
         DataError: if the shape is another, or a score is NaN.

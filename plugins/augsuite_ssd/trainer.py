@@ -65,7 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=64, le=2048, multiple_of=32)] = 128
     epochs: Count = 40
     batch_size: Count = 8
-    lr: Rate = 2e-3
+    lr: Rate = 4e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adam"] = "adam"
     schedule: Literal["constant", "cosine"] = "cosine"

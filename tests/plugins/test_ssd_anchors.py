@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from augsuite.boxes import iou as core_iou
+from augsuite_ssd.anchors import decode, encode, make_anchors, match, mine_negatives, overlaps
+
+
+def test_sizes_and_ratios_by_hand():
+    anchors = make_anchors([(1, 2)], [(0.5, 0.25)], (1.0, 4.0, 0.25))
+    assert anchors.shape == (1 * 2 * (2 + 3 - 1), 4)
+    first = anchors[:4]
+    np.testing.assert_allclose((first[:, :2] + first[:, 2:]) / 2, [[0.25, 0.5]] * 4)
+    # Every size with the first ratio, then the first size with the others: a ratio of 4 is twice as wide, half as high.
+    np.testing.assert_allclose(first[:, 2:] - first[:, :2], [[0.5, 0.5], [0.25, 0.25], [1.0, 0.25], [0.25, 1.0]])
+    np.testing.assert_allclose((anchors[4:, :2] + anchors[4:, 2:]) / 2, [[0.75, 0.5]] * 4)
+
+
+def test_anchors_stand_row_by_row_scale_by_scale():
+    anchors = make_anchors([(2, 3), (1, 1)], [(0.1,), (0.9,)], (1.0,))
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    expected = [[1 / 6, 0.25], [0.5, 0.25], [5 / 6, 0.25], [1 / 6, 0.75], [0.5, 0.75], [5 / 6, 0.75], [0.5, 0.5]]
+    np.testing.assert_allclose(centers, expected, rtol=1e-6)
+
+
+def test_overlaps_are_those_of_torchvision_and_of_the_core():
+    rng = np.random.default_rng(0)
+    first, second = (
+        np.sort(rng.random((count, 2, 2)), axis=1).reshape(count, 4).astype(np.float32) for count in (9, 300)
+    )
+    measured = overlaps(first, second)
+    expected = torchvision.ops.box_iou(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    np.testing.assert_allclose(measured, expected, atol=1e-6)
+    np.testing.assert_allclose(measured, core_iou(first.astype(np.float64), second.astype(np.float64)), atol=1e-6)
+
+
+def test_matching_as_in_the_book():
+    """Nine anchors and four boxes, as in section 14.4.3.1 of Dive into Deep Learning: A2-B3, A7-B1, A5-B4, A9-B2, then the rest."""
+    x = np.zeros((9, 4), np.float32)  # rows are anchors, columns boxes, as the book writes them
+    x[1, 2] = 0.95  # largest of all: A2 to B3, row 2 and column 3 are struck out
+    x[1, 0] = 0.90  # ... so this cannot give A2 to B1
+    x[6, 2] = 0.85  # ... nor this A7 to B3
+    x[6, 0] = 0.80  # largest of what is left: A7 to B1
+    x[4, 3] = 0.70  # A5 to B4
+    x[4, 1] = 0.65  # struck out with A5
+    x[8, 1] = 0.10  # A9 to B2, below the threshold though it is
+    x[0, 0], x[0, 3] = 0.55, 0.60  # A1 goes to its best, B4
+    x[2, 2] = 0.50  # A3 just reaches the threshold
+    x[3, 2] = 0.49  # A4 does not
+    assert match(np.ascontiguousarray(x.T), 0.5).tolist() == [3, 2, 2, -1, 3, -1, 0, -1, 1]
+
+
+def greedy(iou, threshold):
+    """The same, as slowly and plainly as it is described."""
+    left = iou.copy()
+    assigned = np.full(iou.shape[1], -1)
+    for anchor in range(iou.shape[1]):
+        if len(iou) and iou[:, anchor].max() >= threshold:
+            assigned[anchor] = iou[:, anchor].argmax()
+    for _ in range(min(left.shape)):
+        box, anchor = np.unravel_index(left.argmax(), left.shape)
+        if left[box, anchor] <= 0:
+            break
+        assigned[anchor] = box
+        left[box], left[:, anchor] = -1, -1
+    return assigned
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (4, 9), (12, 7), (20, 400)])
+def test_matching_equals_the_slow_description(shape):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        # Few distinct values make ties, and zeros, likely.
+        iou = (rng.integers(0, 8, shape) / 8).astype(np.float32) * (rng.random(shape) < 0.6)
+        iou = iou.astype(np.float32)
+        np.testing.assert_array_equal(match(iou, 0.5), greedy(iou, 0.5))
+
+
+def test_offsets_by_hand():
+    anchor, box = np.array([[0.2, 0.2, 0.4, 0.6]], np.float32), np.array([[0.3, 0.2, 0.7, 0.4]], np.float32)
+    # Centres (0.3, 0.4) and (0.5, 0.3); sizes (0.2, 0.4) and (0.4, 0.2).
+    expected = [[0.2 / 0.2 / 0.1, -0.1 / 0.4 / 0.1, np.log(2) / 0.2, np.log(0.5) / 0.2]]
+    np.testing.assert_allclose(encode(box, anchor), expected, rtol=1e-5)
+
+
+def test_decode_inverts_encode():
+    rng = np.random.default_rng(2)
+    low = rng.random((2, 200, 2))
+    boxes, anchors = np.concatenate([low, low + 0.05 + rng.random((2, 200, 2))], axis=2).astype(np.float32)
+    restored = decode(torch.from_numpy(encode(boxes, anchors)), torch.from_numpy(anchors))
+    np.testing.assert_allclose(restored.numpy(), boxes, atol=2e-6)
+
+
+def test_a_wild_offset_stays_finite():
+    anchors = torch.tensor([[0.4, 0.4, 0.6, 0.6]])
+    assert torch.isfinite(decode(torch.tensor([[1e6, -1e6, 1e6, 1e6]]), anchors)).all()
+
+
+def test_hard_negatives_by_hand():
+    loss = torch.tensor([[9.0, 1.0, 5.0, 2.0, 7.0, 3.0], [1.0, 6.0, 2.0, 5.0, 3.0, 4.0]])
+    positive = torch.tensor([[True, False, False, False, False, False], [False] * 6])
+    # One positive anchor: the 2 x 1 hardest of the others. None: as many as for one.
+    expected = [[False, False, True, False, True, False], [False, True, False, True, False, False]]
+    assert mine_negatives(loss, positive, 2.0).tolist() == expected
+    assert not mine_negatives(loss, positive, 0.0).any()
+    assert (mine_negatives(loss, positive, 100.0) == ~positive).all()
