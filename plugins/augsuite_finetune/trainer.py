@@ -66,7 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=16, le=1024)] = 96
     epochs: Count = 5
     batch_size: Count = 32
-    lr: Rate = 5e-3
+    lr: Rate = 1e-3
     head_lr: Rate = 10.0
     weight_decay: Annotated[float, Meta(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adam"] = "sgd"
