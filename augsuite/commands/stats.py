@@ -42,13 +42,9 @@ def stats(dataset: Path, format_name: str | None, as_json: bool) -> None:
         ],
         right=frozenset({1, 2, 3, 4}),
     )
-    for title, bins in (
-        ("boxes per image", found.boxes_per_image_bins),
-        ("box side (square root of its area), px", found.box_side_bins),
-        ("width / height", found.aspect_ratio_bins),
-    ):
-        click.echo()
-        _print_histogram(title, bins)
+    _print_histogram("boxes per image", found.boxes_per_image_bins, whole=True)
+    _print_histogram("box side (square root of its area), px", found.box_side_bins)
+    _print_histogram("width / height", found.aspect_ratio_bins)
 
 
 def _print_counts(found: Summary) -> None:
@@ -99,17 +95,24 @@ def _spread(name: str, spread: Spread) -> list[str]:
     return [name, *(f"{value:.4g}" for value in (spread.min, spread.median, spread.mean, spread.max))]
 
 
-def _print_histogram(title: str, bins: list[Bin]) -> None:
+def _print_histogram(title: str, bins: list[Bin], *, whole: bool = False) -> None:
     """Bars of the bins between the first and the last that hold anything."""
     filled = [index for index, each in enumerate(bins) if each.count]
     shown = bins[filled[0] : filled[-1] + 1] if filled else []
     longest = max((each.count for each in shown), default=0)
     rows = [
-        [
-            f"{each.low:.3g} or more" if each.high is None else f"{each.low:.3g} to {each.high:.3g}",
-            f"{each.count:,}",
-            "█" * max(round(_BAR * each.count / longest), 1 if each.count else 0),
-        ]
+        [_range(each, whole=whole), f"{each.count:,}", "█" * max(round(_BAR * each.count / longest), bool(each.count))]
         for each in shown
     ]
+    click.echo()
     print_table([title, "count", ""], rows, right=frozenset({1}))
+
+
+def _range(each: Bin, *, whole: bool) -> str:
+    """`0.5 to 0.667`; of whole numbers `3 to 4`, or `2` alone."""
+    if each.high is None:
+        return f"{each.low:.3g} or more"
+    if not whole:
+        return f"{each.low:.3g} to {each.high:.3g}"
+    last = each.high - 1
+    return f"{each.low:.0f}" if last == each.low else f"{each.low:.0f} to {last:.0f}"

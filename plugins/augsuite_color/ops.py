@@ -65,8 +65,7 @@ def compose(first: Table | None, second: Table) -> Table:
 
 def mean_grey(image: Image) -> float:
     """The mean of the image's grey, in 0..255."""
-    means = cv2.mean(image)
-    return sum(weight * mean for weight, mean in zip(GREY, means[:3], strict=True))
+    return float(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0])
 
 
 def blend_grey(image: Image, factor: float) -> Image:
@@ -90,19 +89,23 @@ def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0) -> Ima
     """
     height, width = image.shape[:2]
     result = np.empty(image.shape, np.uint8)
-    factors = np.tile(np.array([1, saturation, 1], np.float32), width)
-    offsets = np.tile(np.array([hue_deg % 360, 0, 0], np.float32), width)
-    limits = np.tile(np.array([np.inf, 1, np.inf], np.float32), width)
     step = max(1, _STRIP // max(1, 3 * width))
     for top in range(0, height, step):
         pixels = image[top : top + step].astype(np.float32)
         strip: NDArray[np.float32] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), np.float32)
-        flat = strip.reshape(len(strip), -1)  # rows of 3 * width numbers, so that the loops below have a long inner one
+        flat = strip.reshape(len(strip), -1)  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
         if saturation != 1:
-            flat *= factors
-            if saturation > 1:
-                np.minimum(flat, limits, out=flat)
+            flat *= _row(width, 1, saturation, 1)
+        if saturation > 1:
+            np.minimum(flat, _row(width, np.inf, 1, np.inf), out=flat)
         if hue_deg:
-            flat += offsets
+            flat += _row(width, hue_deg % 360, 0, 0)
         cv2.convertScaleAbs(cv2.cvtColor(strip, cv2.COLOR_HSV2RGB), dst=result[top : top + step])
     return result
+
+
+def _row(width: int, hue: float, saturation: float, value: float) -> NDArray[np.float32]:
+    """`(3 * width,)` the three numbers, repeated for each pixel of a row."""
+    row = np.empty((width, 3), np.float32)
+    row[:, 0], row[:, 1], row[:, 2] = hue, saturation, value
+    return row.reshape(-1)
