@@ -117,7 +117,7 @@ def draw(
         if step.kind == "geometric":
             op: Warp | PixelOp = stage.located(drawn, step)
         else:
-            op = PixelOp(step.id, step.do, dict(step.params), dict(drawn))
+            op = PixelOp(step.id, step.do, dict(step.params), _plain(drawn, step))
         plan = msgspec.structs.replace(plan, ops=(*plan.ops, op))
     return plan
 
@@ -145,7 +145,18 @@ def _mix(
         inner = f"{within}{step.id}[{key[2]}.{place}]/"
         sample = render.partner(pool, int(row), step.id)
         parts.append(draw(before, plan, sample, (key[0], key[1], int(row)), pool, inner))
-    return Mix(step.id, step.do, dict(step.params), dict(drawn), tuple(parts))
+    return Mix(step.id, step.do, dict(step.params), _plain(drawn, step), tuple(parts))
+
+
+def _plain(drawn: Mapping[str, Any], step: Drawer) -> dict[str, Any]:
+    """Drawn values as JSON gives them back, so that a stored plan equals the one that was drawn."""
+    try:
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(drawn))
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"transform {step.do}: draw returned what JSON cannot hold: {error}. Report it to the plugin's author."
+        ) from error
+    return values
 
 
 class _Stage:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.augment.policy import Policy
+from augsuite.augment.render import measured
 from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes
-from augsuite.dataset import ArraySource, Dataset, Sample
+from augsuite.dataset import Dataset, Sample
+from augsuite.dataset.images import Image
+from augsuite.dataset.sample import Source
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,6 +69,27 @@ def collate(samples: Sequence[Sample], classes: int) -> Batch:
         image_rows=np.array([sample.image_row for sample in samples], np.int64),
         matrices=np.stack([sample.matrix for sample in samples]),
     )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A source that decodes each scale once, so that a cache changes no pixel of a sample."""
+
+    source: Source
+    kept: dict[int, Image] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        return self.source.width
+
+    @property
+    def height(self) -> int:
+        return self.source.height
+
+    def decode(self, reduce: int = 1) -> Image:
+        if reduce not in self.kept:
+            self.kept[reduce] = self.source.decode(reduce)
+        return self.kept[reduce]
 
 
 @dataclass
@@ -116,8 +142,8 @@ class Feed:
         if not self.cache or self.workers:
             return self.data.sample(row)
         if row not in self._decoded:
-            sample = self.data.sample(row)
-            self._decoded[row] = replace(sample, source=ArraySource(sample.image))
+            sample = measured(self.data.sample(row))
+            self._decoded[row] = replace(sample, source=_Kept(sample.source))
         return self._decoded[row]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -149,7 +175,8 @@ class Feed:
 
     def _loaded(self, keys: list[list[SampleKey]], classes: int) -> Iterator[Batch]:
         # Workers take seconds to start, so they outlive an epoch. A second epoch beside a running one gets its own.
-        loader = self._idle.pop() if self._idle else _Loader(self, classes)
+        with _any_number_of_workers():
+            loader = self._idle.pop() if self._idle else _Loader(self, classes)
         try:
             yield from loader.batches(keys)
         finally:
@@ -180,7 +207,17 @@ class _Loader:
 
     def batches(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
         self._keys[:] = keys
-        yield from self._loader
+        with _any_number_of_workers():
+            iterator = iter(self._loader)
+        yield from iterator
+
+
+@contextlib.contextmanager
+def _any_number_of_workers() -> Iterator[None]:
+    """More workers than cores is for the user to say; torch warns of it when it makes a loader and when it starts one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 def _start_worker(worker: int) -> None:

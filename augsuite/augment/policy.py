@@ -16,7 +16,7 @@ from augsuite.augment.draw import Drawer, Key, draw
 from augsuite.augment.plan import Origin, Plan
 from augsuite.augment.render import Pool, render
 from augsuite.augment.transforms import declaration, instance, make
-from augsuite.config import build, parse_yaml, read_yaml, to_plain
+from augsuite.config import build, parse_yaml, read_yaml
 from augsuite.dataset import Sample
 from augsuite.errors import ConfigError
 
@@ -232,7 +232,8 @@ def _checked(do: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
         declaration(do)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    plain = to_plain(make(do, params, f"{where} ({do})"))
+    # By way of JSON, which knows no tuples: what is read back is then equal.
+    plain = msgspec.json.decode(msgspec.json.encode(make(do, params, f"{where} ({do})")))
     return {key: plain[key] for key in params}
 
 
