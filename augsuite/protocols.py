@@ -127,7 +127,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         metrics: name -> value; rates in percent (0 to 100), such as `AP`, `AP50`, `AP/RBC`, `top1`.
         images: how many training images went through the model.
         seconds: wall time of training, without the evaluation.
-        cpu_seconds: CPU time of this process and its loader workers in that time.
+        cpu_seconds: CPU time of this process in that time; that of loader workers is not in it.
         parameters: trainable parameters of the model.
         augment_seconds: CPU time of drawing and rendering those images, decoding included where it was not cached; None where
             loader workers did it. Filled in by the caller of the trainer.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import math
 import pickle
-import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -127,7 +126,7 @@ def replace_head(model: nn.Module, name: str, classes: int) -> nn.Module:
     if isinstance(old, nn.Linear):
         head: nn.Linear | nn.Conv2d = nn.Linear(old.in_features, classes)
     else:
-        kernel = (int(old.kernel_size[0]), int(old.kernel_size[1]))  # type: ignore[index, arg-type]
+        kernel = (int(old.kernel_size[0]), int(old.kernel_size[1]))  # type: ignore[index]
         head = nn.Conv2d(int(old.in_channels), classes, kernel)  # type: ignore[arg-type]
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # both kinds are made with a bias
@@ -221,7 +220,7 @@ def train(
             enabled=True, benchmark=not config.deterministic, deterministic=config.deterministic
         ):
             for epoch in range(config.epochs):
-                wall, cpu = time.perf_counter(), cpu_time()
+                wall, cpu = time.perf_counter(), time.process_time()
                 total = 0.0
                 model.train(not config.freeze)  # a frozen network keeps the statistics of its batch norm, too
                 head.train()
@@ -238,7 +237,7 @@ def train(
                     total += loss.item() * len(batch)
                     images += len(batch)
                 seconds += time.perf_counter() - wall
-                cpu_seconds += cpu_time() - cpu
+                cpu_seconds += time.process_time() - cpu
                 values: dict[str, float] = {"loss": total / len(train), "lr": float(scheduler.get_last_lr()[0])}
                 if not math.isfinite(values["loss"]):
                     raise ConfigError(
@@ -306,12 +305,6 @@ def rate_at(step: int, steps: int, config: Config) -> float:
         return rise
     done = max(0.0, step - warmup) / max(1.0, config.epochs * steps - warmup)
     return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def cpu_time() -> float:
-    """CPU seconds of this process and of those it has waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def save(path: Path, model: nn.Module, config: Config, feed: Feed) -> None:

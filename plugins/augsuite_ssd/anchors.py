@@ -68,7 +68,7 @@ def overlaps(boxes: Array, anchors: Array) -> Array:
     other -= shared
     np.maximum(other, np.finfo(np.float32).tiny, out=other)
     shared /= other
-    return shared
+    return np.asarray(shared)
 
 
 def match(iou: Array, threshold: float) -> NDArray[np.int64]:

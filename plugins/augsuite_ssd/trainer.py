@@ -7,7 +7,6 @@ scratch in half a minute on one core; the same file trains on a GPU.
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -241,7 +240,7 @@ def train(
         enabled=True, benchmark=not config.deterministic, deterministic=config.deterministic
     ):
         for epoch in range(config.epochs):
-            wall, cpu = time.perf_counter(), cpu_time()
+            wall, cpu = time.perf_counter(), time.process_time()
             total = 0.0
             model.train()
             for batch in train.batches(epoch, config.batch_size, (config.size, config.size)):
@@ -259,7 +258,7 @@ def train(
                 total += loss.item() * len(batch)
                 images += len(batch)
             seconds += time.perf_counter() - wall
-            cpu_seconds += cpu_time() - cpu
+            cpu_seconds += time.process_time() - cpu
             values: dict[str, float] = {"loss": total / len(train), "lr": float(scheduler.get_last_lr()[0])}
             if not math.isfinite(values["loss"]):
                 raise ConfigError(
@@ -318,12 +317,6 @@ def rate_at(step: int, steps: int, config: Config) -> float:
         return rise
     done = max(0.0, step - warmup) / max(1.0, config.epochs * steps - warmup)
     return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def cpu_time() -> float:
-    """CPU seconds of this process and of those it has waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def save(path: Path, model: Detector, config: Config, feed: Feed) -> None:
