@@ -22,16 +22,16 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
     )
     yield TransformSpec(
         name="color_jitter",
-        summary="Brightness, contrast, saturation and hue in a random order",
+        summary="brightness, contrast, saturation and hue in a random order",
         kind="pixel",
         params=Ref("augsuite_color.jitter:ColorJitter"),
         source="torchvision.transforms.v2.ColorJitter",
     )
     for name, summary in (
-        ("brightness", "Multiply all values by a random factor"),
-        ("contrast", "Pull values towards the image's mean grey, or push them away from it"),
-        ("saturation", "Blend each pixel with its own grey"),
-        ("hue", "Turn the hue of every pixel by one random angle"),
+        ("brightness", "multiply all values by a random factor"),
+        ("contrast", "pull values towards the image's mean grey, or push them away from it"),
+        ("saturation", "blend each pixel with its own grey"),
+        ("hue", "turn the hue of every pixel by one random angle"),
     ):
         yield TransformSpec(
             name=name,

@@ -1,7 +1,9 @@
 """The augmented copy on disk: boxes, names, extras, and what happens when something goes wrong."""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -218,3 +220,29 @@ def test_an_existing_folder_is_refused_before_anything_is_rendered(source, tmp_p
     done = run(source, tmp_path / "source", "--policy", "flip", "--to", "coco")
     assert isinstance(done.exception, ConfigError)
     assert "--overwrite" in str(done.exception)
+
+
+@pytest.fixture(scope="module")
+def raccoon():
+    folder = os.environ.get("AUGSUITE_DATA")
+    if not folder or not (Path(folder) / "raccoon").is_dir():
+        pytest.skip("needs raccoon under AUGSUITE_DATA")
+    return augsuite.read(Path(folder) / "raccoon").draw(12, seed=0)
+
+
+@pytest.mark.parametrize("target", ["coco", "voc"])
+def test_real_photos_read_back_as_they_were_made(raccoon, tmp_path, target):
+    (tmp_path / "images").mkdir()
+    policy = augsuite.policy("ssd")
+    result, _ = augmented(raccoon, policy, tmp_path / "images", keep_originals=False)
+    augsuite.write(result, tmp_path / "out", format=target)
+    back = augsuite.read(tmp_path / "out")
+    rows = {Path(name).stem: row for row, name in enumerate(back.images.names)}
+    assert len(rows) == len(raccoon)
+    for row in range(len(raccoon)):
+        expected = policy(raccoon.sample(row), key=(0, 0, row))
+        found = back.sample(rows[f"{Path(raccoon.images.names[row]).stem}_aug1"])
+        assert found.boxes == pytest.approx(expected.boxes, abs=1e-9)
+        assert found.image.shape == expected.image.shape
+        # JPEG at quality 95 with halved colour resolution is off by a few levels.
+        assert np.abs(found.image.astype(int) - expected.image).mean() < 6
