@@ -1,10 +1,13 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
+from augsuite import read
 from augsuite.augment import Batch, Feed, Policy
 from augsuite.augment.policy import policy
 from augsuite.dataset import Annotations, Categories, Dataset, Images
@@ -210,3 +213,23 @@ def test_a_diverging_run_says_what_to_do(blocks, tmp_path):
     config = Config(**{**as_dict(SMALL), "optimizer": "sgd", "lr": 1e12, "warmup_epochs": 0.0})
     with pytest.raises(ConfigError, match=r"the loss is not a number after epoch \d+. Lower lr"):
         run(blocks, tmp_path / "run", config)
+
+
+def test_it_finds_real_blood_cells(tmp_path):
+    root = Path(os.environ.get("AUGSUITE_DATA", "")) / "bccd"
+    if not root.is_dir():
+        pytest.skip("AUGSUITE_DATA names no folder with bccd")
+    data = read(root)
+    train_set, val_set = data.draw(60, seed=0).split(2 / 3, seed=0)
+    config = Config(epochs=12, width=64, device="cpu")
+    tmp_path.joinpath("run").mkdir()
+    record = train(
+        config,
+        Feed(train_set, policy([{"do": "hflip", "p": 0.5}, {"do": "vflip", "p": 0.5}]), seed=0, cache=True),
+        Feed(val_set, PLAIN),
+        seed=0,
+        folder=tmp_path / "run",
+        log=lambda *_: None,
+    )
+    assert record.metrics["AP50"] > 30
+    assert record.metrics["AP/RBC"] > 15
