@@ -112,7 +112,7 @@ class Finder:
             Its path relative to the root, or "" where there is no such file.
 
         Raises:
-            DataError: if the name leads outside the root from every folder.
+            DataError: if the name leads outside the root, unless there is such an image inside it (seen from one of `folders`).
         """
         found = self.look(name, stem=stem)
         if found is None:
@@ -124,18 +124,17 @@ class Finder:
 
     def look(self, name: str, *, stem: bool = False) -> str | None:
         """As `find`, but None where it raises, and counting nothing."""
-        led_inside = False
-        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+        spellings = tuple(dict.fromkeys((name, name.replace("\\", "/"))))
+        for spelling in spellings:
             for folder in self.folders:
                 path = inside(spelling, folder)
                 if path is None:
                     continue
-                led_inside = True
                 for candidate in [path + suffix for suffix in _CASED_SUFFIXES] if stem else [path]:
                     parent, base = posixpath.split(candidate)
                     if base in self._names(parent):
                         return candidate
-        return "" if led_inside else None
+        return None if any(inside(spelling) is None for spelling in spellings) else ""
 
     def _names(self, folder: str) -> frozenset[str]:
         if folder not in self._listed:

@@ -209,6 +209,7 @@ def _malformed(file: Path, data: bytes, error: Exception) -> DataError:
         return DataError(f"{file}: nested too deeply to be COCO. Name another file.")
     found = re.search(r"\(byte (\d+)\)", str(error))
     offset = min(int(found.group(1)), len(data)) if found else len(data)
+    offset -= data[offset - 1 : offset + 1] == b"-I"
     if "truncated" in str(error):
         reason = "the file ends in the middle of its JSON. Copy or download it again"
     elif data[offset : offset + 1] in (b"N", b"I") or data[offset : offset + 2] == b"-I":

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
-from augsuite.dataset.files import Finder
+from augsuite.dataset.files import Finder, inside
 from augsuite.errors import DataError
 from augsuite_coco import layout
 from augsuite_coco.model import OWN, AnnotationRow, CategoryRow, Document, ImageRow, Part, load
@@ -139,13 +139,18 @@ def _add_images(
             continue
         rows[image.id] = len(tables.names)
         keep.append(index)
-        tables.names.append(image.file_name)
+        tables.names.append(_name(image.file_name, found))
         tables.sizes.append((image.width or 0, image.height or 0))
         tables.files.append(found)
     tables.splits.extend([split] * len(keep))
     _add_ids(tables.image_ids, [part.rows[index].id for index in keep], "image", file, intake)
     tables.image_extra.add(part, keep, ImageRow)
     return rows
+
+
+def _name(said: str, found: str) -> str:
+    """As the file says; where that leaves its folder by `..`, as seen from the root."""
+    return said if not found or inside(said) else found
 
 
 def _add_categories(tables: _Tables, file: Path, part: Part[CategoryRow], intake: Intake) -> dict[int, int]:

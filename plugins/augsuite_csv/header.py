@@ -26,8 +26,8 @@ _BOXES: tuple[tuple[str, tuple[str, str, str, str]], ...] = (
     ("xyxy", ("x0", "y0", "x1", "y1")),
     ("xyxy", ("left", "top", "right", "bottom")),
     ("xyxy", ("bboxxmin", "bboxymin", "bboxxmax", "bboxymax")),
-    ("cxcywh", ("xcenter", "ycenter", "width", "height")),
     ("cxcywh", ("xcenter", "ycenter", "w", "h")),
+    ("cxcywh", ("xcenter", "ycenter", "width", "height")),
     ("cxcywh", ("cx", "cy", "w", "h")),
     ("cxcywh", ("centerx", "centery", "width", "height")),
     ("xywh", ("bboxx", "bboxy", "bboxwidth", "bboxheight")),
@@ -84,7 +84,7 @@ def understand(file: Path, names: Sequence[str]) -> Header:
         index = next((plain.index(name) for name in known if name in plain and plain.index(name) not in box), None)
         if index is not None and index not in columns.values():
             columns[meaning] = index
-    found = ", ".join(name.strip() for name in names)[:200]
+    found = " ".join(", ".join(names)[:200].split())
     if "image" not in columns:
         raise DataError(
             f"{file}: line 1: expected a header with a column for the image such as filename, got: {found}. Add one."

@@ -139,7 +139,7 @@ def _add(
             continue
         if row is None:
             try:
-                found = finder.look(image, stem=True) or finder.find(image)
+                found = finder.look(image) or finder.look(image, stem=True) or finder.find(image)
             except DataError as error:
                 intake.reject(where, str(error), total)
                 continue

@@ -1,0 +1,30 @@
+"""What tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+
+@pytest.fixture
+def image_file():
+    """A function that writes a plain image: path, (width, height)."""
+
+    def write(path, size, colour=(90, 120, 30)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", size, colour).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real datasets."""
+    folder = os.environ.get("AUGSUITE_DATA")
+    if not folder:
+        pytest.skip("real data is found through AUGSUITE_DATA, which is not set")
+    return Path(folder)
