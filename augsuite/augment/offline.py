@@ -185,7 +185,7 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
             [*old.names, *(piece.name + f".{encoding}" * had for piece, had in zip(pieces, suffixed, strict=True))]
         ),
         sizes=np.concatenate([old.sizes, sizes]),
-        ids=_ids(old.ids, len(pieces)),
+        ids=_ids(data.images.ids, old.ids, len(pieces)),
         splits=np.concatenate([old.splits, data.images.splits[origin]]),
         files=strings([*old.files, *(piece.file for piece in pieces)]),
         extra=_image_extras(old.extra, data.images.extra, origin, losses),
@@ -201,7 +201,7 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
         category_rows=np.concatenate([table.category_rows, _joined([piece.labels for piece in pieces], np.int64)]),
         boxes=np.concatenate([table.boxes, convert(boxes, Layout.XYXY_PX, table.layout, sizes[own_image])]),
         layout=table.layout,
-        ids=_ids(table.ids, len(rows)),
+        ids=_ids(data.annotations.ids, table.ids, len(rows)),
         ignore=np.concatenate([table.ignore, ignored]),
         extra=_annotation_extras(table.extra, data.annotations.extra, rows, moved, losses),
     )
@@ -248,9 +248,11 @@ def _without(kept: NDArray[np.object_], added: list[Any], wrong: Sequence[int]) 
     return objects([*kept, *added])
 
 
-def _ids(old: Rows, count: int) -> Rows:
-    """The ids that exist, then `count` that follow the largest."""
-    return np.concatenate([old, old.max(initial=0) + np.arange(1, count + 1, dtype=np.int64)])
+def _ids(source: Rows, kept: Rows, count: int) -> Rows:
+    """The ids that are kept, then `count` that follow the largest; row + 1 where the source says no more than that."""
+    if np.array_equal(source, np.arange(1, len(source) + 1)):
+        return np.arange(1, len(kept) + count + 1, dtype=np.int64)
+    return np.concatenate([kept, source.max(initial=0) + np.arange(1, count + 1, dtype=np.int64)])
 
 
 def _joined(parts: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[Any]:

@@ -91,10 +91,11 @@ def test_extras_stay_where_they_are_still_true(data, tmp_path):
 
 
 def test_copies_are_what_a_training_sees(data, tmp_path):
-    policy = augsuite.policy([{"do": "rotate"}, {"do": "photometric"}, {"do": "hflip", "p": 0.5}])
+    steps = ["rotate", "photometric", "albumentations.GaussNoise", "albumentations.ISONoise"]
+    policy = augsuite.policy([*({"do": name} for name in steps), {"do": "hflip", "p": 0.5}])
     result, _ = build(data.take([0]), tmp_path / "out", policy, copies=3, seed=5, keep_originals=False)
     assert result.images.names.tolist() == ["a_aug1.png", "a_aug2.png", "a_aug3.png"]
-    assert result.images.ids.tolist() == [1, 2, 3]
+    assert result.images.ids.tolist() == [8, 9, 10]
     for epoch in range(3):
         expected = policy(data.take([0]).sample(0), key=(5, epoch, 0))
         found = result.sample(epoch)
@@ -107,6 +108,13 @@ def test_only_the_rows_asked_for(data, tmp_path):
     result, _ = build(data, tmp_path / "out", image_rows=[1], keep_originals=False)
     assert result.images.names.tolist() == ["a.png", "sub/b_aug1.png"]
     assert len(result.annotations) == 3
+
+
+def test_ids_that_say_nothing_go_on_saying_nothing(data, tmp_path):
+    plain = replace(data, images=replace(data.images, ids=np.array([1, 2])))
+    result, _ = build(plain, tmp_path / "out", image_rows=[0], keep_originals=False)
+    assert result.images.names.tolist() == ["sub/b.png", "a_aug1.png"]
+    assert result.images.ids.tolist() == [1, 2]
 
 
 def test_names_that_are_taken_are_left_alone(data, tmp_path):

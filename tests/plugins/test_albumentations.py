@@ -1,6 +1,7 @@
 """The guest transforms: the list against the installed package, parameters, determinism."""
 
 import inspect
+import json
 import os
 import pickle
 import random
@@ -129,3 +130,32 @@ def test_importing_it_does_not_look_for_updates():
     )
     clean = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
     subprocess.run([sys.executable, "-c", script], check=True, env=clean)
+
+
+def test_another_process_gives_the_same_bytes():
+    script = """
+import hashlib, json, sys
+import numpy as np
+from augsuite import registry
+image = np.random.default_rng(1).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+digests = {}
+for name, spec in registry.default().transforms().items():
+    if name.startswith("albumentations.") and not spec.unavailable:
+        pixels = spec.params.load()().apply(image.copy(), {"seed": 11})
+        digests[name] = hashlib.sha256(pixels.tobytes()).hexdigest()
+print(json.dumps(digests))
+"""
+    found = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", script],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PYTHONHASHSEED": seed},
+            ).stdout
+        )
+        for seed in ("1", "2")
+    ]
+    assert len(found[0]) == len(SUMMARIES)
+    assert found[0] == found[1]
