@@ -110,12 +110,9 @@ def curves(lines: Curves, name: str, reference: str) -> str:
         if mean:
             parts.append(f'<polyline class="line {color}" points="{" ".join(map(place, mean))}"/>')
             ends.append((float(place(mean[-1]).partition(",")[2]), arm, color))
-    previous = -math.inf
-    for y, arm, color in sorted(ends):
-        previous = max(y, previous + _APART)
-        parts.append(
-            f'<text class="end {color}" x="{right + 8}" y="{previous + 4:.1f}">{escape(_short(arm, 16))}</text>'
-        )
+    ends.sort()
+    for y, (_, arm, color) in zip(_apart([y for y, _, _ in ends], bottom), ends, strict=True):
+        parts.append(f'<text class="end {color}" x="{right + 8}" y="{y + 4:.1f}">{escape(_short(arm, 16))}</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -153,6 +150,18 @@ def _mean_curve(seeds: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[fl
         for epoch, value in seed:
             by_epoch.setdefault(epoch, []).append(value)
     return [(epoch, sum(v) / len(v)) for epoch, v in sorted(by_epoch.items()) if len(v) == len(seeds)]
+
+
+def _apart(heights: Sequence[float], lowest: float) -> list[float]:
+    """Sorted heights of labels, moved down where they would touch, then up where the last would leave the chart."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + _APART) if moved else height)
+    limit = lowest
+    for row in reversed(range(len(moved))):
+        moved[row] = min(moved[row], limit)
+        limit = moved[row] - _APART
+    return moved
 
 
 def _signed(value: float) -> str:

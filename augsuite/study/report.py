@@ -67,6 +67,7 @@ def write_report(summary: Summary, store: Store, study: Study) -> Path:
         explored=_matrix(summary.explored, state),
         classes=_matrix(summary.classes, state, cut=f"{state.metric}/"),
         strips=strips(study.train, study.arms),
+        legend=[(str(name), f"rgb{class_color(row)}") for row, name in enumerate(study.train.categories.names)],
         minutes=_duration(summary.seconds),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         policies={name: _as_yaml(plain) for name, plain in state.arms.items()},

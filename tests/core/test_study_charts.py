@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 
@@ -83,3 +84,11 @@ def test_curves_draw_means_and_keep_labels_apart():
     assert mean[1][1] > first[1][1]  # 3.0 lies under 3.1
     ends = sorted(float(text.get("y")) for text in svg.iter("text") if text.get("class").startswith("end"))
     assert ends[1] - ends[0] >= 15 - 0.11
+
+
+def test_labels_of_equal_curves_stay_apart_and_in_the_chart():
+    lines = {arm: [[(1, 5.0), (2, 1.0)]] for arm in "abcdef"}
+    svg = ET.fromstring(curves(lines, "loss", "a"))
+    ends = sorted(float(text.get("y")) for text in svg.iter("text") if text.get("class").startswith("end"))
+    assert min(high - low for low, high in pairwise(ends)) >= 15 - 0.11
+    assert ends[-1] <= float(svg.get("viewBox").split()[3]) - 30
