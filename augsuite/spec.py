@@ -69,8 +69,9 @@ class FormatSpec:
         name: what the user types after `--to`.
         summary: one line for the listing.
         patterns: glob patterns, relative to the dataset's folder, of the files that hold annotations.
-        keeps: what the writer represents, besides images, categories and boxes: names of extras (`coco.iscrowd`), and of
-            `ids`, `splits`, `sizes`, `image_labels`. The rest is counted as lost.
+        keeps: what a round trip gives back: extras by name (`coco.area`) or all of an owner (`coco.*`), and of `names` (images
+            without a file too), `boxes`, `image_labels`, `ids`, `splits`, `sizes`, `ignore`, `empty_images`,
+            `unused_categories`. The rest is counted as lost.
         detect: how sure the plugin is that a path holds this format.
         read: reads it.
         write: writes it; None where it is read only.
