@@ -52,8 +52,9 @@ def train(config, train, val, *, seed, folder, log):
         for batch in train.batches(epoch, 4, (40, 40)):
             images += len(batch)
             total += sum(float(boxes[:, 0].sum()) for boxes in batch.boxes)
-        log(epoch + 1, config.epochs, {"loss": 1 / (epoch + 1), "AP": total / images})
-    value = total / images + seed + config.bonus
+        log(epoch + 1, config.epochs, {"loss": float("nan") if train.policy.name == "nan" else 1 / (epoch + 1), "AP": total / images})
+    value = float("nan") if train.policy.name == "nan" else total / images + seed + config.bonus
+    print("chatter of a trainer")
     return RunRecord(metrics={"AP": value, "AP50": 2 * value, "AP/cat": value, "AP/dog": value / 2}, images=images,
                      seconds=config.nap_s * config.epochs, cpu_seconds=0.01, parameters=7)
 

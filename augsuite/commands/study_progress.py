@@ -134,5 +134,5 @@ class Watch:
             click.echo(line, err=True)
 
 
-def _values(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g}" for name, value in list(values.items())[:4])
+def _values(values: Mapping[str, float | None]) -> str:
+    return "  ".join(f"{name} {'nan' if value is None else f'{value:.3g}'}" for name, value in list(values.items())[:4])

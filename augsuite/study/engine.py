@@ -126,6 +126,7 @@ class _Hand:
 def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    os.dup2(2, 1)  # what a trainer prints is no result: stdout belongs to the table
     threading.Thread(target=_end_with_parent, name="augsuite-parent-watch", daemon=True).start()
     while True:
         try:

@@ -99,6 +99,9 @@ def train_once(
                 progress(epoch, epochs, values)
 
         record = run(settings, feed, plain, seed=seed, folder=folder, log=log)
+    # JSON has no NaN: a metric without a value is left out.
+    finite = {name: float(value) for name, value in record.metrics.items() if np.isfinite(value)}
+    record = msgspec.structs.replace(record, metrics=finite)
     if not workers:
         record = msgspec.structs.replace(record, augment_seconds=feed.cpu_seconds)
     write_json(record_path, record)

@@ -86,11 +86,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """`progress.json` of a run that is being trained: epoch, number of epochs and the last values."""
+    """`progress.json` of a run that is being trained: epoch, number of epochs and the last values; None for NaN, as in JSON."""
 
     epoch: int
     epochs: int
-    values: dict[str, float]
+    values: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,13 @@ class Store:
         return line
 
     def curves(self, run: str) -> list[dict[str, float]]:
-        """The lines of a run's `metrics.jsonl`, each with its `step`; empty where there is none."""
+        """The lines of a run's `metrics.jsonl`, each with its `step`; without values that are not finite. Empty where it is not."""
         try:
             lines = (self.run_folder(run) / "metrics.jsonl").read_bytes().splitlines()
         except OSError:
             return []
-        return [msgspec.json.decode(line, type=dict[str, float]) for line in lines]
+        decoded = [msgspec.json.decode(line, type=dict[str, float | None]) for line in lines]
+        return [{name: value for name, value in line.items() if value is not None} for line in decoded]
 
     def state(self) -> State:
         """The study as it was last asked.

@@ -86,7 +86,7 @@ class _Report:
     folder: Path
 
     def __call__(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-        plain = {name: float(value) for name, value in values.items()}
+        plain: dict[str, float | None] = {name: float(value) for name, value in values.items()}
         partial = self.folder / ".progress.json"
         partial.write_bytes(msgspec.json.encode(Progress(epoch=epoch, epochs=epochs, values=plain)))
         partial.replace(self.folder / "progress.json")

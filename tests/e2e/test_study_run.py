@@ -113,22 +113,25 @@ def test_killed_and_started_again_it_continues(tmp_path):
 
 def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
     bench = Bench(tmp_path)
-    bench.file.write_text(bench.file.read_text() + "  raises: [{do: hflip}, {do: vflip}]\n  dies: [{do: vflip}]\n")
+    arms = "  raises: [{do: hflip}, {do: vflip}]\n  dies: [{do: vflip}]\n  nan: [{do: vflip, p: 0.7}]\n"
+    bench.file.write_text(bench.file.read_text() + arms)
     done = bench.call("study", "run", "study.yaml", "--workers", "2")
     assert done.returncode == 1
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert "3 failed" in lines["raises"]
     assert "3 failed" in lines["dies"]
     assert "+" in lines["hflip"]
+    assert "no runs to compare" in lines["nan"]  # trained, but without a value
+    assert "chatter" not in done.stdout
     assert "failed: raises, seed 0: RuntimeError: the loss is not finite" in done.stderr
     assert "SIGKILL" in done.stderr
-    assert len(bench.records()) == 6
+    assert len(bench.records()) == 9
     errors = [path.read_text() for path in bench.out.glob("runs/*/error.txt")]
     assert any("Traceback" in text and "quick_trainer.py" in text for text in errors)
 
     again = bench.call("study", "run", "study.yaml", "--workers", "2")
     assert again.returncode == 1
-    assert len(bench.trained()) == 6  # what failed is tried again, what is complete is not
+    assert len(bench.trained()) == 9  # what failed is tried again, what is complete is not
 
 
 def test_two_processes_share_a_folder_and_train_nothing_twice(tmp_path):
