@@ -84,7 +84,7 @@ def test_pretrained_weights_tell_photographs_apart(tmp_path):
     train_set, val_set = folder_of("train", 30, names), folder_of("test", 15, names)
     record, _ = run(train_set, val_set, tmp_path / "run", config, policy("flip"))
     assert record.metrics["top1"] > 50, "chance is 25"
-    rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").read_text().splitlines()))
     right = [row["predicted"] == row["image"].split("/")[0] for row in rows]
     assert 100 * np.mean(right) == pytest.approx(record.metrics["top1"])
 
