@@ -14,7 +14,6 @@ from typing import Literal
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 LEVEL = 0.05
 """Chance of at least one false claim in a family of comparisons; an interval covers with 1 - LEVEL."""
@@ -132,6 +131,8 @@ def pair(values: Mapping[int, float], reference: Mapping[int, float], scale: flo
         same = abs(mean) <= _SPREADLESS * scale
         return msgspec.structs.replace(base, sd=0.0, verdict="identical" if same else "no spread")
 
+    from scipy import stats
+
     error = sd / math.sqrt(count)
     half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, count - 1))
@@ -180,6 +181,8 @@ def detectable(sd: float, seeds: int, level: float = LEVEL, power: float = POWER
     Source: Cohen 1988, Statistical power analysis for the behavioral sciences, chapter 2; the name and use of the quantity
     (minimum detectable effect): Bloom 1995, Evaluation Review 19(5), 547-556.
     """
+    from scipy import optimize, stats
+
     freedom = seeds - 1
     critical = float(stats.t.ppf(1 - level / 2, freedom))
 
