@@ -23,7 +23,7 @@ LAYERS = [
     {"dataset"},
     {"protocols", "hookspecs", "registry", "builtin"},
     {"augment"},
-    {"conversion", "study", "testing"},
+    {"conversion", "generation", "study", "testing"},
     {"commands", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
