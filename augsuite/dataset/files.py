@@ -124,16 +124,24 @@ class Finder:
 
     def look(self, name: str, *, stem: bool = False) -> str | None:
         """As `find`, but None where it raises, and counting nothing."""
+        suffixes = _CASED_SUFFIXES if stem else ("",)
+        if _BARE(name):  # the usual case, and a dataset may ask 100,000 times
+            for folder in self.folders:
+                listed = self._names(folder)
+                for suffix in suffixes:
+                    if name + suffix in listed:
+                        return f"{folder}/{name}{suffix}" if folder else name + suffix
+            return ""
         spellings = tuple(dict.fromkeys((name, name.replace("\\", "/"))))
         for spelling in spellings:
             for folder in self.folders:
                 path = inside(spelling, folder)
                 if path is None:
                     continue
-                for candidate in [path + suffix for suffix in _CASED_SUFFIXES] if stem else [path]:
-                    parent, base = posixpath.split(candidate)
-                    if base in self._names(parent):
-                        return candidate
+                parent, base = posixpath.split(path)
+                for suffix in suffixes:
+                    if base + suffix in self._names(parent):
+                        return path + suffix
         return None if any(inside(spelling) is None for spelling in spellings) else ""
 
     def _names(self, folder: str) -> frozenset[str]:
@@ -141,6 +149,9 @@ class Finder:
             self._listed[folder] = frozenset(entry.name for entry in entries(self.root / folder) if entry.is_file())
         return self._listed[folder]
 
+
+_BARE = re.compile(r"[^/\\\0:.][^/\\\0:]*").fullmatch
+"""Whether a name has no folder, drive or leading dot in it, so that it cannot lead anywhere else."""
 
 _CASED_SUFFIXES = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
-from augsuite.dataset.files import Finder, with_sizes
+from augsuite.dataset.files import Finder, is_image, with_sizes
 from augsuite.errors import DataError
 from augsuite_csv.header import Header
 from augsuite_csv.layout import find_files, find_images, read_rows
@@ -139,7 +139,8 @@ def _add(
             continue
         if row is None:
             try:
-                found = finder.look(image) or finder.look(image, stem=True) or finder.find(image)
+                by_stem = "" if is_image(Path(image)) else finder.look(image, stem=True)
+                found = by_stem or finder.find(image)
             except DataError as error:
                 intake.reject(where, str(error), total)
                 continue
