@@ -67,8 +67,8 @@ def run(file: Path, out: Path | None, workers: int | None, engine: str, as_json:
         for outcome in execute(state, work, engine, workers or asked.workers):
             watch.tell(outcome)
     summary = summarize(state, store)
-    path = write_report(summary, store, asked)
     _print(summary, as_json)
+    path = write_report(summary, store, asked)
     if not as_json:
         click.echo(f"report: {path}")
     if not summary.complete:
