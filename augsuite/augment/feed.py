@@ -20,6 +20,7 @@ from augsuite.boxes import Boxes
 from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
+from augsuite.errors import AugsuiteError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -209,7 +210,12 @@ class _Loader:
         self._keys[:] = keys
         with _any_number_of_workers():
             iterator = iter(self._loader)
-        yield from iterator
+        try:
+            yield from iterator
+        except AugsuiteError as error:
+            # torch puts the worker's traceback before the message; a user reads the message.
+            kind = type(error)
+            raise kind(str(error).strip().rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2]) from error
 
 
 @contextlib.contextmanager

@@ -120,8 +120,9 @@ def test_an_error_in_a_worker_is_the_one_line(data, tmp_path):
     (tmp_path / "0.jpg").write_bytes((data.root / "0.jpg").read_bytes()[:200])
     broken = replace(data.take([0]), root=tmp_path)
     for workers in (0, 1):
-        with pytest.raises(DataError, match=r"0\.jpg: the image cannot be read"):
+        with pytest.raises(DataError, match=r"0\.jpg: the image cannot be read") as error:
             list(Feed(broken, policy("none"), workers=workers).batches(0, 1, (64, 48)))
+        assert "\n" not in str(error.value)
 
 
 def test_normalize_step_sets_mean_and_deviation(data):
