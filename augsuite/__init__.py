@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from augsuite.augment.policy import Policy, policy
+    from augsuite.augment.policies import Policy, policy
     from augsuite.conversion import convert, read, write
     from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
     from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError

@@ -43,6 +43,11 @@ class MissingExtraError(AugsuiteError):
             missing: the module that could not be imported.
         """
         super().__init__(f"{what} needs the package {missing!r}. Install it with: pip install 'augsuite[{extra}]'")
+        self._arguments = (what, extra, missing)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """How it travels between processes: by its own three arguments, not by the message."""
+        return type(self), self._arguments
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

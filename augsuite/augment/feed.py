@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augsuite.augment.policy import Policy
+from augsuite.augment.policies import Policy
 from augsuite.augment.render import measured
 from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes

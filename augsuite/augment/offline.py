@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from augsuite.augment.policy import Policy
+from augsuite.augment.policies import Policy
 from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
 from augsuite.dataset.files import inside, unique

@@ -12,7 +12,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from augsuite.augment.policy import Policy, Step
+from augsuite.augment.policies import Policy, Step
 from augsuite.config import to_plain
 from augsuite.dataset import Dataset, Sample
 from augsuite.errors import DataError

@@ -13,7 +13,7 @@ import numpy as np
 import augsuite
 from augsuite import conversion, registry
 from augsuite.augment.offline import Encoding, augmented
-from augsuite.augment.policy import policy as find_policy
+from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import progress
 from augsuite.errors import ConfigError, nearest
 

@@ -11,7 +11,7 @@ import PIL.Image
 
 import augsuite
 from augsuite.augment import preview as drawing
-from augsuite.augment.policy import policy as find_policy
+from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import progress
 from augsuite.errors import ConfigError
 

@@ -68,7 +68,7 @@ def train(
     The weights, the predictions and the curves are left in the folder of the run.
     """
     from augsuite import registry
-    from augsuite.augment.policy import policy
+    from augsuite.augment.policies import policy
     from augsuite.study.session import settings_of, train_once
 
     spec = registry.find("trainer", registry.default().trainers(), trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -139,3 +140,9 @@ def test_a_reference_to_nothing_is_the_plugins_fault():
 def test_a_reference_is_written_with_a_colon():
     with pytest.raises(ValueError, match=r"package\.module:attribute"):
         Ref("os.path.join")
+
+
+def test_errors_travel_between_processes():
+    error = MissingExtraError("trainer x", "train", "torch")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (MissingExtraError, str(error))

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from augsuite.augment import Policy
-from augsuite.augment.policy import policy
+from augsuite.augment.policies import policy
 from augsuite.cli import cli, main
 from augsuite.commands.train import divide_data, parse_settings
 from augsuite.dataset import Annotations, Categories, Dataset, Images

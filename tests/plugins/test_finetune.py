@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from augsuite.augment import Feed, Policy
-from augsuite.augment.policy import policy
+from augsuite.augment.policies import policy
 from augsuite.dataset import Annotations, Categories, Dataset, Images
 from augsuite.errors import ConfigError
 from augsuite_finetune.trainer import Config, build_model, find_head, label_loss, make_optimizer, train

@@ -9,7 +9,7 @@ import torch
 
 from augsuite import read
 from augsuite.augment import Batch, Feed, Policy
-from augsuite.augment.policy import policy
+from augsuite.augment.policies import policy
 from augsuite.dataset import Annotations, Categories, Dataset, Images
 from augsuite.errors import ConfigError
 from augsuite_ssd.trainer import (
