@@ -148,7 +148,9 @@ def _curves(state: State, store: Store) -> dict[str, Markup]:
         for name, points in seeds.items():
             if len(points) > 1:
                 logged.setdefault(name, {}).setdefault(run.arm, []).append(points)
-    names = sorted(logged, key=lambda name: (name != state.metric, "loss" not in name))[:4]
+    # What is the same in every arm, such as a learning rate, has nothing to compare.
+    differing = [name for name, arms in logged.items() if len({repr(seeds) for seeds in arms.values()}) > 1]
+    names = sorted(differing, key=lambda name: (name != state.metric, "loss" not in name))[:4]
     return {name: _safe(charts.curves(logged[name], name, state.reference)) for name in names}
 
 
