@@ -146,7 +146,7 @@ def write(
     if images not in PLACINGS:
         raise ConfigError(f"unknown way to place images {images!r}. {nearest(images, PLACINGS)}")
     target = Path(folder)
-    _check_target(data, target, overwrite)
+    check_target(data, target, overwrite)
     kept, counts = keep(data, spec.keeps, placed=images != "none")
     losses = Losses(counts)
     if len(data) and not len(kept):
@@ -210,7 +210,7 @@ def convert(
     for name in given:
         if name not in known:
             raise ConfigError(f"unknown option {name!r} for {reading.name} -> {writing.name}. {nearest(name, known)}")
-    _check_target(None, Path(target), overwrite)
+    check_target(None, Path(target), overwrite)
     intake = Intake(skip_invalid)
     data = _read(found, reading, intake, {key: given[key] for key in given.keys() & _options(reading, "read")})
     losses = write(
@@ -275,8 +275,17 @@ def _check_options(spec: FormatSpec, use: str, options: Mapping[str, str]) -> No
             raise ConfigError(f"option {name} of {spec.name}: {value!r} is none of {', '.join(choices)}.")
 
 
-def _check_target(data: Dataset | None, target: Path, overwrite: bool) -> None:
-    """Refuse to destroy anything that the user did not mean: what is not a dataset, the source, or where they stand."""
+def check_target(data: Dataset | None, target: Path, overwrite: bool) -> None:
+    """Refuse to destroy anything that the user did not mean: what is not a dataset, the source, or where they stand.
+
+    Args:
+        data: what is about to be written, where it is known: a folder that holds its images is refused.
+        target: the folder to write; nothing is refused where it does not exist or is empty.
+        overwrite: whether a dataset there may be replaced.
+
+    Raises:
+        ConfigError: if it is refused.
+    """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from augsuite import registry
+from augsuite.conversion import check_target
 from augsuite.dataset import Dataset
 from augsuite.dataset.output import fresh_folder
 from augsuite.errors import ConfigError, nearest
@@ -31,7 +32,7 @@ def make(
         folder: where to write.
         images: how many; 1 or more.
         seed: the same seed gives the same dataset.
-        overwrite: replace a folder that exists.
+        overwrite: replace a dataset that is there.
         progress: called with 1 for each image made.
         options: what the generator's declaration lists.
 
@@ -46,11 +47,7 @@ def make(
     if images < 1 or seed < 0:
         raise ConfigError(f"{name}: expected 1 image or more and a seed of 0 or more, got {images} and {seed}.")
     target = Path(folder)
-    if os.path.lexists(target):
-        if not overwrite:
-            raise ConfigError(f"{target} exists. Choose another folder, or pass --overwrite to replace it.")
-        if not target.is_dir():
-            raise ConfigError(f"{target} is a file, not a folder. Choose another place.")
+    check_target(None, target, overwrite)
     generate = registry.load(spec.make, f"dataset generator {name}", "all")
     with fresh_folder(target) as temporary:
         data = generate(temporary, images, seed, progress or _ignore, **options)

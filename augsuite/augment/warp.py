@@ -100,7 +100,9 @@ class Frame:
                 high = np.minimum(high, -rest / a)
             else:
                 high = np.where(rest >= 0, high, 0.0)
-        spans: NDArray[np.float64] = np.clip(np.stack([low, high], axis=1), 0, width)  # an edge that is almost level crosses far outside
+        spans: NDArray[np.float64] = np.clip(
+            np.stack([low, high], axis=1), 0, width
+        )  # an edge that is almost level crosses far outside
         return np.asarray(np.ceil(spans - 0.5), np.int64)
 
 

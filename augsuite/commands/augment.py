@@ -57,9 +57,7 @@ def augment(
     started = time.perf_counter()
     steps = find_policy(policy)
     registry.find("format", registry.default().formats(), target_format)
-    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
-        # `write` refuses it too, but only after all images were rendered.
-        raise ConfigError(f"{target}: exists already. Choose another folder, or pass --overwrite to replace it.")
+    conversion.check_target(None, target, overwrite)  # `write` refuses it too, but only after all images were rendered
     data = augsuite.read(dataset, format=source_format)
     rows = _rows_of(data, splits)
     place = target.resolve().parent

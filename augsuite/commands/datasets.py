@@ -77,7 +77,7 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option("--shift", help="What differs in the validation split; short for --option shift=...")
 @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the generator; repeatable.")
-@click.option("--overwrite", is_flag=True, help="Replace the folder if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace the dataset that is there.")
 def make(
     name: str, images: int, seed: int, out: Path, shift: str | None, pairs: tuple[str, ...], overwrite: bool
 ) -> None:

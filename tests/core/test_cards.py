@@ -147,23 +147,34 @@ def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path):
     with pytest.raises(ConfigError, match="--overwrite"):
         generation.make("shelf", target, images=2)
     assert (target / "mine.txt").read_text() == "precious"
-    data = generation.make("shelf", target, images=2, overwrite=True)
-    assert not (target / "mine.txt").exists()
-    assert all(data.path(row).is_file() for row in range(2))
+    with pytest.raises(ConfigError, match="holds something that is no dataset"):
+        generation.make("shelf", target, images=2, overwrite=True)
+    assert (target / "mine.txt").read_text() == "precious"
+
+
+def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path):
+    target = tmp_path / "shelf"
+    generation.make("shelf", target, images=2)
+    (target / "notes.txt").write_text("of the old one")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        generation.make("shelf", target, images=3)
+    data = generation.make("shelf", target, images=3, overwrite=True)
+    assert not (target / "notes.txt").exists()
+    assert all(data.path(row).is_file() for row in range(3))
 
 
 def test_a_generation_that_breaks_off_leaves_what_was_there(tmp_path):
     target = tmp_path / "shelf"
-    target.mkdir()
-    (target / "mine.txt").write_text("precious")
+    generation.make("shelf", target, images=2)
+    before = {path.name: path.read_bytes() for path in target.rglob("*.json")}
 
     def stop(count: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generation.make("shelf", target, images=2, overwrite=True, progress=stop)
+        generation.make("shelf", target, images=2, seed=5, overwrite=True, progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["shelf"]
-    assert (target / "mine.txt").read_text() == "precious"
+    assert {path.name: path.read_bytes() for path in target.rglob("*.json")} == before
 
 
 @pytest.mark.parametrize(
