@@ -195,7 +195,9 @@ class _Loader:
         context.set_forkserver_preload(["__main__", "torch", "augsuite.augment"])
         self._keys: list[list[SampleKey]] = []
         self._loader: DataLoader[Batch] = DataLoader(
-            feed,  # type: ignore[arg-type]  # a map-style dataset needs no base class, only __getitem__
+            # A feed of its own: a cycle with `feed` would leave the workers to the garbage collector, which ends them in an
+            # order in which each is waited for in vain for seconds. It needs no base class, only __getitem__.
+            Feed(feed.data, feed.policy, feed.seed, feed.workers),  # type: ignore[arg-type]
             batch_sampler=self._keys,
             num_workers=feed.workers,
             collate_fn=_Collate(classes),
