@@ -8,6 +8,10 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+if os.environ.get("AUGSUITE_DATA"):
+    # Some tests run commands in folders of their own, from which a relative path would lead elsewhere.
+    os.environ["AUGSUITE_DATA"] = str(Path(os.environ["AUGSUITE_DATA"]).resolve())
+
 
 @pytest.fixture
 def image_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,19 @@ def study(folder: Path, file: Path, **changes) -> tuple[dict[str, dict], dict[st
     """Run a study of the repository with some settings changed; its arms, and the metrics of each arm's first seed, by name."""
     asked = yaml.safe_load(file.read_text(encoding="utf-8")) | changes
     (folder / "study.yaml").write_text(yaml.safe_dump(asked), encoding="utf-8")
-    command = [sys.executable, "-m", "augsuite", "study", "run", "study.yaml", "--out", "out", "--workers", "2", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "augsuite",
+        "study",
+        "run",
+        "study.yaml",
+        "--out",
+        "out",
+        "--workers",
+        "2",
+        "--json",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     assert (folder / "out" / "report.html").is_file()
@@ -45,8 +56,9 @@ def test_the_bundled_study_names_the_right_augmentation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (Path(os.environ.get("AUGSUITE_DATA", "")) / "bccd" / "Annotations").is_dir(), reason="needs bccd")
-def test_both_flips_help_on_blood_cells(tmp_path):
+def test_both_flips_help_on_blood_cells(tmp_path, real_data):
+    if not (real_data / "bccd" / "Annotations").is_dir():
+        pytest.skip("needs bccd under AUGSUITE_DATA")
     file = ROOT / "docs" / "studies" / "bccd.yaml"
     arms, _ = study(tmp_path, file, arms=some_arms(file, "none", "hflip+vflip"))
     assert arms["hflip+vflip"]["mean"] > arms["none"]["mean"]
