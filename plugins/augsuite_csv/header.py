@@ -38,6 +38,9 @@ _BOXES: tuple[tuple[str, tuple[str, str, str, str]], ...] = (
     ("xywh", ("x", "y", "width", "height")),
 )
 _SUFFIX = re.compile(r"[_ .\-](norm|normalized|normalised|unit|rel|relative|frac|px|pixel|pixels)$", re.IGNORECASE)
+LARGEST_FRACTION = 2.0
+"""Above it a coordinate must be pixels. A fraction may lie a little above 1, where a box was drawn over the border; a dataset whose
+boxes all lie within two pixels is none."""
 _OPEN_IMAGES = ("ImageID", "XMin", "XMax", "YMin", "YMax")
 
 

@@ -13,7 +13,7 @@ from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.files import Finder, is_image, with_sizes
 from augsuite.errors import DataError
-from augsuite_csv.header import Header
+from augsuite_csv.header import LARGEST_FRACTION, Header
 from augsuite_csv.layout import find_files, find_images, read_rows
 
 _TRUE = {"1", "true", "yes"}
@@ -202,13 +202,13 @@ def _flag(header: Header, cells: list[str]) -> bool:
 
 
 def _units(file: Path, header: Header, boxes: list[Any], option: str) -> str:
-    """Pixels or fractions: the option, else the header, else values above 1, which no fraction reaches."""
+    """Pixels or fractions: the option, else the header, else values that no fraction reaches."""
     if option or header.units:
         return option or header.units
     values = [abs(value) for box in boxes for value in box if not math.isnan(value)]
-    if values and max(values) <= 1:
+    if values and max(values) <= LARGEST_FRACTION:
         raise DataError(
-            f"{file}: all coordinates lie between 0 and 1, and nothing says whether they are pixels or fractions. "
+            f"{file}: no coordinate is above {LARGEST_FRACTION:g}, and nothing says whether they are pixels or fractions. "
             "Pass --option units=unit or --option units=pixel."
         )
     return "pixel"

@@ -14,6 +14,7 @@ from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.files import inside, unique
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
+from augsuite_csv.header import LARGEST_FRACTION
 
 _PREFIX = "csv."
 _HEADINGS = {
@@ -95,4 +96,4 @@ def _headings(layout: Layout, boxes: np.ndarray) -> tuple[str, ...]:
     if layout.unit:
         return tuple(f"{name}_norm" for name in plain)
     values = np.abs(boxes[~np.isnan(boxes)])
-    return tuple(f"{name}_px" for name in plain) if len(values) and values.max() <= 1 else plain
+    return tuple(f"{name}_px" for name in plain) if len(values) and values.max() <= LARGEST_FRACTION else plain
