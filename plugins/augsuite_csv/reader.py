@@ -37,7 +37,7 @@ class _Tables:
     extra: list[dict[str, str]] = field(default_factory=list)
 
 
-def read(path: Path, intake: Intake, units: str = "", origin: str = "0") -> Dataset:
+def read(path: Path, intake: Intake, units: str = "", origin: str = "") -> Dataset:
     """Read a CSV file, or the CSV files of a folder; of several files each is a split by its name, where no column says so.
 
     A row without coordinates labels the whole image; without a class too, it only says that the image exists. Columns that mean
@@ -47,7 +47,8 @@ def read(path: Path, intake: Intake, units: str = "", origin: str = "0") -> Data
         path: a file or folder.
         intake: takes what is invalid or surprising.
         units: "pixel" or "unit", where the header does not say and the values could be both.
-        origin: "1" for corners that count pixels from 1 and belong to the box, as in a CSV made from VOC's XML.
+        origin: "1" for corners that count pixels from 1 and belong to the box, as in a CSV made from VOC's XML; "0", which is
+            assumed with a note where the values look like the other.
 
     Raises:
         DataError: in one line: file, line, what was expected, what was found.
@@ -81,7 +82,19 @@ def read(path: Path, intake: Intake, units: str = "", origin: str = "0") -> Data
         raise DataError(f"{path}: no CSV file has a header that says which image and class. Add a header line.")
     if finder.missing:
         intake.note(f"{path}: {finder.missing:,} of {len(tables.images):,} images have no file")
+    if not origin and layout is Layout.XYXY_PX and _may_count_from_one(tables.boxes):
+        intake.note(
+            f"{path}: boxes begin at pixel 1 and none at 0; if they count from 1, as in a CSV made from VOC's XML, "
+            "pass --option origin=1 (or origin=0 to say that they do not)"
+        )
     return _dataset(tables, finder.root, layout or Layout.XYXY_PX, origin, path)
+
+
+def _may_count_from_one(boxes: list[tuple[float, ...]]) -> bool:
+    """Whether corners are whole numbers of which some begin at 1, none before."""
+    corners = np.array(boxes, np.float64).reshape(-1, 4)
+    corners = corners[~np.isnan(corners).any(axis=1)]
+    return len(corners) > 0 and bool((corners == np.rint(corners)).all()) and corners[:, :2].min() == 1
 
 
 def _dataset(tables: _Tables, root: Path, layout: Layout, origin: str, path: Path) -> Dataset:

@@ -67,7 +67,14 @@ def test_rows_without_a_box_and_columns_beyond(tmp_path):
     assert data.annotations.extra["csv.score"].tolist() == ["0.5", ABSENT, ABSENT]
 
 
-def test_units_are_asked_for_where_nothing_says_them(tmp_path, image_file):
+@pytest.mark.parametrize("largest", ["0.9", "1", "1.0004"])  # the last is drawn a little over the border
+def test_units_are_asked_for_where_nothing_says_them(tmp_path, largest):
+    file = put(tmp_path, f"filename,class,xmin,ymin,xmax,ymax\ni.jpg,cat,0.1,0.2,0.5,{largest}\n")
+    with pytest.raises(DataError, match="--option units=unit or --option units=pixel"):
+        augsuite.read(file)
+
+
+def test_units_by_option(tmp_path, image_file):
     image_file(tmp_path / "i.jpg", (100, 50))
     file = put(tmp_path, "filename,class,xmin,ymin,xmax,ymax\ni.jpg,cat,0.1,0.2,0.5,1\n")
     with pytest.raises(DataError, match="--option units=unit or --option units=pixel"):
@@ -78,8 +85,17 @@ def test_units_are_asked_for_where_nothing_says_them(tmp_path, image_file):
 
 def test_origin_one_is_vocs(tmp_path):
     file = put(tmp_path, "filename,class,xmin,ymin,xmax,ymax\ni.jpg,cat,1,1,10,20\n")
-    assert augsuite.read(file).annotations.boxes.tolist() == [[1, 1, 10, 20]]
-    assert augsuite.read(file, origin="1").annotations.boxes.tolist() == [[0, 0, 10, 20]]
+    intake = Intake()
+    assert augsuite.read(file, intake=intake).annotations.boxes.tolist() == [[1, 1, 10, 20]]
+    assert [note for note in intake.notes if "--option origin=1" in note]
+    for origin, boxes in (("0", [[1, 1, 10, 20]]), ("1", [[0, 0, 10, 20]])):
+        intake = Intake()
+        assert augsuite.read(file, intake=intake, origin=origin).annotations.boxes.tolist() == boxes
+        assert not [note for note in intake.notes if "--option origin" in note]
+    put(tmp_path, "filename,class,xmin,ymin,xmax,ymax\ni.jpg,cat,1,1,10,20\nj.jpg,cat,0,1,10,20\n")
+    intake = Intake()
+    augsuite.read(file, intake=intake)
+    assert not [note for note in intake.notes if "--option origin" in note]
 
 
 def test_several_files_are_splits(tmp_path):
