@@ -5,6 +5,7 @@ The only module that touches pluggy's manager.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import os
@@ -56,6 +57,7 @@ class Registry:
     Attributes:
         failures: what went wrong, in the order it was met.
         blocked: names of plugins that were disabled.
+        disabled: names that were to be disabled; those that are not in `blocked` belong to no plugin.
     """
 
     def __init__(self, disabled: frozenset[str] = frozenset()) -> None:
@@ -67,7 +69,7 @@ class Registry:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._declared: dict[str, Mapping[str, Owned[Any]]] = {}
-        self._disabled = disabled
+        self.disabled = disabled
         self._versions: dict[str, str] = {}
         self.failures: list[Failure] = []
         self.blocked: list[str] = []
@@ -80,7 +82,7 @@ class Registry:
         Raises:
             PluginError: if `name` is taken already.
         """
-        if name in self._disabled:
+        if name in self.disabled:
             self.blocked.append(name)
             return
         if self._manager.has_plugin(name):
@@ -95,15 +97,24 @@ class Registry:
 
     def load_entry_points(self) -> None:
         """Import every plugin of the entry point group `augsuite`; a failing one is recorded and left out."""
+        taken = dict.fromkeys(self.plugins(), "augsuite itself")
         for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
             name = entry_point.name
-            if name in self._disabled:
+            if name in self.disabled:
                 self.blocked.append(name)
                 continue
             version = entry_point.dist.version if entry_point.dist else ""
+            origin = entry_point.dist.name if entry_point.dist else entry_point.value
+            if name in taken:
+                error = PluginError(
+                    f"{taken[name]} and {origin} both have a plugin {name!r}; that of {origin} is left out. Uninstall one."
+                )
+                self._record(name, "register", str(error), error)
+                continue
+            taken[name] = origin
             try:
                 self.register(entry_point.load(), name, version)
-            except Exception as error:  # noqa: BLE001 - a stranger's import may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's import may raise anything
                 self._reject(name, "import", one_line(error), error)
 
     def plugins(self) -> Mapping[str, str]:
@@ -158,7 +169,8 @@ class Registry:
         """Ask every plugin that implements `hook`, once.
 
         Raises:
-            PluginError: if two declarations share a name.
+            PluginError: if two declarations share a name. Of two commands the first stays instead, so that the program starts
+                and `augsuite plugins` can tell.
         """
         if hook in self._declared:
             return self._declared[hook]
@@ -168,28 +180,53 @@ class Registry:
             try:
                 specs = list(implementation.function())
                 for spec in specs:
-                    if not isinstance(spec, HOOKS[hook]):
-                        raise TypeError(f"{hook} must yield {HOOKS[hook].__name__}, got {type(spec).__name__}")
-            except Exception as error:  # noqa: BLE001 - a stranger's declaration may raise anything
+                    _check(spec, hook)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's declaration may raise anything
                 self._reject(plugin, hook, one_line(error), error)
                 continue
             for spec in specs:
                 if spec.name in found:
                     first = found[spec.name].plugin
-                    raise PluginError(
+                    clash = PluginError(
                         f"{hook}: {spec.name!r} is declared by both plugins {first!r} and {plugin!r}. "
                         f"Disable one with AUGSUITE_DISABLE_PLUGINS={plugin}."
                     )
+                    if hook != "augsuite_commands":
+                        raise clash
+                    self._record(plugin, hook, str(clash), clash)
+                    continue
                 found[spec.name] = Owned(spec, plugin)
         result = MappingProxyType(found if hook == "augsuite_commands" else dict(sorted(found.items())))
         self._declared[hook] = result
         return result
 
+    def _record(self, plugin: str, stage: str, message: str, error: BaseException) -> None:
+        failure = Failure(plugin, stage, message, error)
+        if failure not in self.failures:  # plugins are asked again after one was left out
+            self.failures.append(failure)
+
     def _reject(self, plugin: str, stage: str, message: str, error: BaseException) -> None:
-        self.failures.append(Failure(plugin, stage, message, error))
+        self._record(plugin, stage, message, error)
         if self._manager.has_plugin(plugin):
             self._manager.unregister(name=plugin)
         self._declared.clear()
+
+
+def _check(spec: object, hook: str) -> None:
+    """Refuse a declaration that would fail later, where it is used.
+
+    Raises:
+        TypeError: if it is of another kind, has no name, or holds something else where a reference belongs.
+    """
+    kind = HOOKS[hook]
+    if not isinstance(spec, kind):
+        raise TypeError(f"{hook} must yield {kind.__name__}, got {type(spec).__name__}")
+    for field in dataclasses.fields(kind):
+        value = getattr(spec, field.name)
+        if field.name == "name" and not (isinstance(value, str) and value):
+            raise TypeError(f"{hook}: a name must be text, got {value!r}")
+        if str(field.type).startswith("Ref[") and value is not field.default and not isinstance(value, Ref):
+            raise TypeError(f"{hook}: {field.name} must be a Ref, got {value!r}")
 
 
 def one_line(error: BaseException) -> str:
@@ -209,10 +246,17 @@ def disabled_plugins() -> frozenset[str]:
 
 @functools.cache
 def default() -> Registry:
-    """The registry of this process: the built-in declarations and all installed plugins."""
+    """The registry of this process: the built-in declarations and all installed plugins.
+
+    Raises:
+        ConfigError: if the program itself was to be disabled.
+    """
     from augsuite import builtin
 
-    registry = Registry(disabled_plugins())
+    disabled = disabled_plugins()
+    if BUILTIN in disabled:
+        raise ConfigError(f"AUGSUITE_DISABLE_PLUGINS: {BUILTIN!r} is the program itself and cannot be left out.")
+    registry = Registry(disabled)
     registry.register(builtin, BUILTIN)
     registry.load_entry_points()
     return registry
@@ -245,10 +289,12 @@ def load(ref: Ref[T], what: str, extra: str) -> T:
 
     Raises:
         MissingExtraError: if a package outside the plugin is not installed.
-        PluginError: if the reference points at nothing.
+        PluginError: if the reference points at nothing, or at something that fails when it is imported.
     """
     try:
         return ref.load()
+    except AugsuiteError:
+        raise
     except ModuleNotFoundError as error:
         missing = error.name or str(error)
         if missing.partition(".")[0] == ref.target.partition(":")[0].partition(".")[0]:
@@ -256,3 +302,5 @@ def load(ref: Ref[T], what: str, extra: str) -> T:
         raise MissingExtraError(what, extra, missing) from error
     except AttributeError as error:
         raise PluginError(f"{what}: {ref.target} does not exist: {one_line(error)}") from error
+    except Exception as error:
+        raise PluginError(f"{what}: {ref.target} cannot be imported: {one_line(error)}") from error

@@ -8,7 +8,7 @@ import click
 
 from augsuite import registry
 from augsuite.commands.console import json_option, print_json, print_table
-from augsuite.errors import PluginError
+from augsuite.errors import PluginError, nearest
 
 
 @click.command()
@@ -28,6 +28,7 @@ def plugins(as_json: bool) -> None:
         for name in names:
             brings[found.owner(hook, name)].setdefault(kind, []).append(name)
     versions = found.plugins()
+    unknown = sorted(found.disabled.difference(found.blocked))
     if as_json:
         print_json(
             {
@@ -38,6 +39,7 @@ def plugins(as_json: bool) -> None:
                 ],
                 "clashes": clashes,
                 "disabled": found.blocked,
+                "unknown": unknown,
             }
         )
         return
@@ -52,6 +54,9 @@ def plugins(as_json: bool) -> None:
         click.echo(f"clash: {clash}")
     for name in found.blocked:
         click.echo(f"disabled: {name} (AUGSUITE_DISABLE_PLUGINS)")
+    for name in unknown:
+        hint = nearest(name, {*versions, *found.blocked} - {registry.BUILTIN})
+        click.echo(f"unknown: AUGSUITE_DISABLE_PLUGINS names {name!r}, and no plugin is called so. {hint}")
 
 
 def _some(names: list[str], limit: int = 8) -> str:
