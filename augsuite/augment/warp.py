@@ -207,7 +207,7 @@ class Course:
         region: Polygon = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)]
         for frame in self.frames:
             region = clip_polygon(region, frame.corners)
-        return region
+        return _without_doubles(region)
 
 
 def pixels_of(rect: Rect) -> tuple[int, int, int, int]:
@@ -245,6 +245,17 @@ def clip_polygon(polygon: Polygon, window: Polygon) -> Polygon:
                 kept.append(point)
         polygon = kept
     return polygon if len(polygon) > 2 else []
+
+
+def _without_doubles(polygon: Polygon) -> Polygon:
+    """Without corners that coincide with the one before: an edge that short points where rounding errors point."""
+    close = 1e-9 * max((abs(value) for point in polygon for value in point), default=0.0)
+    kept = [
+        (x, y)
+        for (x, y), (u, v) in zip(polygon, polygon[-1:] + polygon[:-1], strict=True)
+        if max(abs(x - u), abs(y - v)) > close
+    ]
+    return kept if len(kept) > 2 else []
 
 
 def _signed_area(polygon: Polygon) -> float:

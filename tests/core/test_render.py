@@ -213,6 +213,18 @@ class TestVisibleFraction:
         plan = Plan(Origin(0, 100, 100), (Warp(matrix, 50, 100),), min_visible_frac=0.51)
         assert not len(render(plan, sample).boxes)
 
+    def test_frames_that_differ_by_rounding_errors_cut_nothing(self):
+        """The image and its resized canvas have one frame: two of its corners, 1e-15 pixels apart, are no edge."""
+        cos, sin = 0.9971058545365854, 0.07602575122197641
+        warps = (
+            Warp((0.053125, 0, 0, 0, 0.30833333333333335, 0, 0, 0, 1), 34, 148),
+            Warp((1, 0, 7, 0, 1, 32, 0, 0, 1), 62, 270),
+            Warp((cos, -sin, 10.353194924332668, sin, cos, -1.9660886503203017, 0, 0, 1), 62, 270),
+        )
+        sample = Sample.of(np.zeros((480, 640, 3), np.uint8), [[540, 0, 640, 423], [300, 200, 340, 280]], [0, 1])
+        result = render(Plan(Origin(0, 640, 480), warps, min_visible_frac=1.0), sample)
+        assert result.labels.tolist() == [0, 1]
+
     def test_small_boxes_go(self):
         sample = Sample.of(np.zeros((100, 100, 3), np.uint8), [[0, 0, 9, 50], [0, 0, 10, 50]], [5, 6])
         result = policy([{"do": "resize", "size": [10, 10]}])(sample)
