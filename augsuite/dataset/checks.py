@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,6 +10,18 @@ import numpy as np
 
 from augsuite.dataset.tables import Dataset
 from augsuite.errors import DataError
+
+LARGEST = 1e15
+"""Coordinates are smaller than that: beyond it a float64 holds no part of a pixel, and areas soon overflow."""
+
+
+def number(text: str | None) -> float:
+    """A coordinate as written in a file; NaN where it is none that a box can have."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return math.nan
+    return value if abs(value) <= LARGEST and "_" not in (text or "") else math.nan  # Python alone reads 1_0 as 10
 
 
 @dataclass

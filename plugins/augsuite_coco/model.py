@@ -19,12 +19,15 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from augsuite.dataset import Intake
+from augsuite.dataset.checks import LARGEST
 from augsuite.dataset.files import line_of, not_utf8, read_bytes
 from augsuite.errors import DataError
 
-Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+LARGEST_ID = 2**63 - 1
+Id = Annotated[int, Meta(ge=-(2**63), le=LARGEST_ID)]
 Extent = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Box = tuple[float, float, float, float]
+Coordinate = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 
 
 class ImageRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):

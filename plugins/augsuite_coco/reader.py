@@ -15,7 +15,7 @@ from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, I
 from augsuite.dataset.files import Finder, inside
 from augsuite.errors import DataError
 from augsuite_coco import layout
-from augsuite_coco.model import OWN, AnnotationRow, CategoryRow, Document, ImageRow, Part, load
+from augsuite_coco.model import LARGEST_ID, OWN, AnnotationRow, CategoryRow, Document, ImageRow, Part, load
 
 
 @dataclass
@@ -164,6 +164,9 @@ def _add_categories(tables: _Tables, file: Path, part: Part[CategoryRow], intake
         if category.id in rows:
             intake.reject(f"{where}.id", f"{category.id} is the id of an earlier category too", len(part.rows))
             continue
+        if not category.name.strip():
+            intake.reject(f"{where}.name", f"expected the name of a class, got {category.name!r}", len(part.rows))
+            continue
         if category.name in names:
             intake.reject(f"{where}.name", f"{category.name!r} is the name of an earlier category too", len(part.rows))
             continue
@@ -179,7 +182,7 @@ def _add_categories(tables: _Tables, file: Path, part: Part[CategoryRow], intake
             continue
         number = category.id
         if number in taken:
-            number = max(taken) + 1
+            number = _moved(category.id, max(taken) + 1 - category.id, file)
             intake.note(
                 f"{file}: category {category.name!r}: id {category.id} is another's in another file; now {number}"
             )
@@ -240,7 +243,7 @@ def _numbered(ids: list[Any], file: Path, intake: Intake) -> list[int]:
     numbered = []
     for value in ids:
         if value is UNSET:
-            following += 1
+            following = _moved(following, 1, file)
         numbered.append(following if value is UNSET else value)
     return numbered
 
@@ -250,9 +253,17 @@ def _add_ids(taken: list[int], ids: Iterable[int], what: str, file: Path, intake
     listed = list(ids)
     if taken and not set(taken).isdisjoint(listed):
         shift = max(taken) + 1 - min(listed)
-        listed = [value + shift for value in listed]
+        listed = [_moved(value, shift, file) for value in listed]
         intake.note(f"{file}: {what} ids also stand in another file; {shift} was added to each")
     taken.extend(listed)
+
+
+def _moved(value: int, shift: int, file: Path) -> int:
+    if value + shift > LARGEST_ID:
+        raise DataError(
+            f"{file}: its ids must be moved up, and {value} + {shift} is more than 64 bits hold. Number its rows from 1."
+        )
+    return value + shift
 
 
 def _head(heads: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ _BOXES: tuple[tuple[str, tuple[str, str, str, str]], ...] = (
     ("xywh", ("x", "y", "w", "h")),
     ("xywh", ("x", "y", "width", "height")),
 )
+_PART_OF_BOX = re.compile(r"(bbox|[xy](min|max|cent(er|re))|box$|bndbox|boundingbox|[xy][012]$|[xy]$)")
+"""Names that speak of a box, where no set of four is whole."""
 _SUFFIX = re.compile(r"[_ .\-](norm|normalized|normalised|unit|rel|relative|frac|px|pixel|pixels)$", re.IGNORECASE)
 LARGEST_FRACTION = 2.0
 """Above it a coordinate must be pixels. A fraction may lie a little above 1, where a box was drawn over the border; a dataset whose
@@ -91,6 +93,12 @@ def understand(file: Path, names: Sequence[str]) -> Header:
     if "image" not in columns:
         raise DataError(
             f"{file}: line 1: expected a header with a column for the image such as filename, got: {found}. Add one."
+        )
+    parts = [name for name, said in zip(names, plain, strict=True) if _PART_OF_BOX.match(said)]
+    if not box and parts:
+        raise DataError(
+            f"{file}: line 1: {', '.join(parts)[:100]!r} speak of a box, but are no whole set such as xmin, ymin, xmax, ymax "
+            "(or xmin_norm, ... for fractions). Name four columns so."
         )
     if not box and "label" not in columns:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -53,8 +54,10 @@ def read_rows(file: Path) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
         DataError: if the file is no text, has no header that we understand, or a quote that does not end.
     """
     text = read_text(file)
-    lines = text.splitlines(keepends=True)
-    reader = csv.reader(lines, delimiter=delimiter_of(lines[0] if lines else ""), strict=True)
+    lines = io.StringIO(text, newline="")  # unlike str.splitlines, no line ends at U+2028 and its like
+    delimiter = delimiter_of(lines.readline())
+    lines.seek(0)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         names = next(reader, [])
     except csv.Error as error:
@@ -71,7 +74,7 @@ def _numbered(file: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, li
         except csv.Error as error:
             line = getattr(reader, "line_num", 0)
             raise DataError(f"{file}: line {line}: not CSV ({error}). Fix the line.") from error
-        if row:
+        if any(map(str.strip, row)):  # a spreadsheet leaves rows of empty cells
             yield getattr(reader, "line_num", 0), row
 
 

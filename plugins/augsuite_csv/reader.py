@@ -11,6 +11,7 @@ import numpy as np
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
+from augsuite.dataset.checks import number
 from augsuite.dataset.files import Finder, is_image, with_sizes
 from augsuite.errors import DataError
 from augsuite_csv.header import LARGEST_FRACTION, Header
@@ -198,11 +199,8 @@ def _box(header: Header, cells: list[str]) -> tuple[float, ...] | None:
 
 
 def _finite(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = number(text)
+    if math.isnan(value):
         raise ValueError(f"{what}: expected a number, got {text!r}")
     return value
 

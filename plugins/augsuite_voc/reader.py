@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from defusedxml.ElementTree import fromstring
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
+from augsuite.dataset.checks import number
 from augsuite.dataset.files import Finder, is_image, natural, read_bytes
 from augsuite.errors import DataError
 from augsuite_voc.coordinates import to_continuous
@@ -145,23 +145,20 @@ def _add(tables: _Tables, file: Path, stem: str, splits: dict[str, str], finder:
         extra["depth"] = _number(depth.strip())
     row = len(tables.names)
     _add_image(tables, name, size, found, splits.get(stem, ""), extra)
-    for number, element in enumerate(top.iterfind("object")):
-        where = f"{file}: object[{number}]"
+    for index, element in enumerate(top.iterfind("object")):
+        where = f"{file}: object[{index}]"
         label = (element.findtext("name") or "").strip()
         box = element.find("bndbox")
-        values = [float("nan")] * 4
         if not label:
             intake.reject(f"{where}.name", "expected the name of a class, got nothing")
             continue
         if box is None:
             intake.reject(f"{where}.bndbox", "expected a box, got nothing")
             continue
-        for index, tag in enumerate(_CORNERS):
-            with contextlib.suppress(ValueError):  # what is no number stays NaN, and is reported below
-                values[index] = float(box.findtext(tag) or "")
+        values = [number(box.findtext(tag)) for tag in _CORNERS]
         if not np.isfinite(values).all():
             said = [box.findtext(tag) for tag in _CORNERS]
-            bad = next(index for index in range(4) if not np.isfinite(values[index]))
+            bad = next(place for place in range(4) if not np.isfinite(values[place]))
             intake.reject(f"{where}.bndbox.{_CORNERS[bad]}", f"expected a number, got {said[bad]!r}")
             continue
         if values[2] - values[0] < -1 or values[3] - values[1] < -1:

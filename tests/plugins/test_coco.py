@@ -163,6 +163,23 @@ def test_files_are_merged_by_category_name(tmp_path):
     assert any("bird" in note for note in intake.notes)
 
 
+@pytest.mark.parametrize("part", ["image", "annotation", "category"])
+def test_an_id_that_cannot_be_moved_up_is_refused(tmp_path, part):
+    largest = 2**63 - 1
+    image = {"id": largest if part == "image" else 1, "file_name": "a.jpg", "width": 5, "height": 5}
+    box = {"image_id": image["id"], "category_id": 1, "bbox": [0, 0, 1, 1]}
+    for split in ("train", "val"):
+        category = {"id": largest, "name": split} if part == "category" else {"id": 1, "name": "x"}
+        boxes = {"image": [], "category": [], "annotation": [{**box, "id": largest}, box]}[part]
+        put(
+            tmp_path,
+            {"images": [image], "categories": [category], "annotations": boxes},
+            f"instances_{split}.json",
+        )
+    with pytest.raises(DataError, match="more than 64 bits hold"):
+        augsuite.read(tmp_path)
+
+
 def _box(value):
     return lambda given: given["annotations"][1].update(bbox=value)
 
@@ -173,6 +190,7 @@ def _box(value):
         (_box([1, 2, 3]), "annotations[1].bbox: expected 4 numbers, got 3. Fix the file, or pass --skip-invalid to leave out 1 of 2 rows."),
         (_box([1, 2, 3, "4"]), "annotations[1].bbox[3]: expected float, got str"),
         (_box([1, 2, -3, 4]), "annotations[1].bbox: expected a width and height of 0 or more, got -3 and 4"),
+        (_box([1, 2, 1e308, 4]), "annotations[1].bbox[2]: expected float <= 1000000000000000.0"),
         (lambda given: given["annotations"][1].update(image_id=7), "annotations[1].image_id: there is no image with id 7"),
         (lambda given: given["annotations"][1].update(category_id=7), "annotations[1].category_id: there is no category with id 7"),
         (lambda given: given["annotations"][1].update(id=26547), "annotations[1].id: 26547 is the id of an earlier annotation too"),
@@ -180,6 +198,7 @@ def _box(value):
         (lambda given: given["images"][1].pop("file_name"), "images[1]: object missing required field file_name"),
         (lambda given: given["images"][1].update(file_name="../../x.jpg"), "images[1].file_name: the name '../../x.jpg' leads outside"),
         (lambda given: given["categories"][2].update(name="tv"), "categories[2].name: 'tv' is the name of an earlier category too"),
+        (lambda given: given["categories"][2].update(name=" "), "categories[2].name: expected the name of a class, got ' '"),
     ],
 )  # fmt: skip
 def test_an_invalid_row_is_named_and_can_be_left_out(tmp_path, spoil, line):

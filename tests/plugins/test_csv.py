@@ -98,6 +98,17 @@ def test_origin_one_is_vocs(tmp_path):
     assert not [note for note in intake.notes if "--option origin" in note]
 
 
+def test_lines_end_where_csv_says(tmp_path):
+    """Not at U+2028 or a form feed within a cell; at a lone carriage return; a row of empty cells says nothing."""
+    header = "filename,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,left\u2028right\x0cend,1,2,3,4", ",,,,,", " ", '"b.jpg","two\nlines",1,2,3,4']
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "a.csv").write_bytes((end.join([header, *rows]) + end).encode())
+        data = augsuite.read(tmp_path / "a.csv")
+        assert data.images.names.tolist() == ["a.jpg", "b.jpg"]
+        assert data.categories.names.tolist() == ["left\u2028right\x0cend", "two\nlines"]
+
+
 def test_several_files_are_splits(tmp_path):
     put(tmp_path, "filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,2,3,4\n", "train.csv")
     put(tmp_path, "filename,class,xmin,ymin,xmax,ymax\nb.jpg,cat,1,2,3,4\n", "val.csv")
@@ -113,6 +124,8 @@ def test_several_files_are_splits(tmp_path):
     [
         ("i.jpg,cat,1,2,3", "line 3: expected 6 columns as in the header, got 5. Fix the file, or pass --skip-invalid to leave out 1 of 2 rows."),
         ("i.jpg,cat,1,2,NaN,4", "line 3: box: expected a number, got 'NaN'"),
+        ("i.jpg,cat,1,2,1e308,4", "line 3: box: expected a number, got '1e308'"),
+        ("i.jpg,cat,1_0,2,30,4", "line 3: box: expected a number, got '1_0'"),
         ("i.jpg,cat,1,2,,4", "line 3: box: expected a number, got ''"),
         ("i.jpg,cat,9,2,3,4", "line 3: box: expected a width and height of 0 or more"),
         ("i.jpg,,1,2,3,4", "line 3: expected a class for the box"),
@@ -134,7 +147,10 @@ def test_an_invalid_row_is_named_and_can_be_left_out(tmp_path, row, line):
     [
         (b"filename,xmin,ymin,xmax,ymax\n", "line 1: expected a header with a column for the class"),
         (b"class,xmin,ymin,xmax,ymax\n", "line 1: expected a header with a column for the image"),
-        (b'filename,class,xmin\n"a.jpg,cat,1\n', "not CSV (unexpected end of data)"),
+        (b"filename,class,xmin,ymin,xmax\n", "line 1: 'xmin, ymin, xmax' speak of a box"),
+        (b"filename,class,xmin_percent,ymin_percent,xmax_percent,ymax_percent\n", "line 1: 'xmin_percent, ymin_percent"),
+        (b"filename,class,bbox\n", "line 1: 'bbox' speak of a box"),
+        (b'filename,class,note\n"a.jpg,cat,1\n', "not CSV (unexpected end of data)"),
         (b"filename,class\ncaf\xe9.jpg,cat\n", "line 2, byte 18: expected UTF-8 text, got 0xe9"),
         (b"", "line 1: expected a header"),
     ],

@@ -107,6 +107,8 @@ def test_zero_based_files_are_noticed_and_can_be_said(tmp_path):
         (f"<object>{BOX.format(1, 2, 3, 4)}</object>", "object[0].name: expected the name of a class"),
         ("<object><name>x</name></object>", "object[0].bndbox: expected a box"),
         (f"<object><name>x</name>{BOX.format(1, 'NaN', 3, 4)}</object>", "object[0].bndbox.ymin: expected a number, got 'NaN'"),
+        (f"<object><name>x</name>{BOX.format(1, 2, '1e308', 4)}</object>", "object[0].bndbox.xmax: expected a number, got '1e308'"),
+        (f"<object><name>x</name>{BOX.format('1_0', 2, 30, 4)}</object>", "object[0].bndbox.xmin: expected a number, got '1_0'"),
         (f"<object><name>x</name>{BOX.format(1, '', 3, 4)}</object>", "object[0].bndbox.ymin: expected a number, got"),
         (f"<object><name>x</name>{BOX.format(9, 2, 3, 4)}</object>", "object[0].bndbox: expected xmin <= xmax"),
     ],
