@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +60,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         min_size: a box stays if at the end it is at least so wide and so high, in pixels.
     """
 
-    name: str
+    name: str = msgspec.field(name="policy")  # as a file calls it, and so the messages
     steps: tuple[Step, ...] = ()
     min_visible_frac: Annotated[float, Meta(ge=0, le=1)] = 0.1
     min_size: Annotated[float, Meta(ge=0)] = 1.0
@@ -205,16 +206,16 @@ def _from_plain(values: Any, where: str, name: str) -> Policy:
     if not isinstance(values, Mapping) or not isinstance(values.get("steps"), list):
         raise ConfigError(f"{where}: expected a policy: a mapping with the list 'steps', or that list alone.")
     steps = [_step(step, f"{where}: steps[{place}]") for place, step in enumerate(values["steps"])]
-    settings = {"name": values.get("policy", name), **{key: value for key, value in values.items() if key != "policy"}}
     if "name" in values:
         raise ConfigError(f"{where}: unknown setting 'name'. Did you mean 'policy'?")
-    return msgspec.structs.replace(build(Policy, {**settings, "steps": []}, where), steps=tuple(steps))
+    settings = {"policy": name, **values, "steps": []}
+    return msgspec.structs.replace(build(Policy, settings, where), steps=tuple(steps))
 
 
 def _step(given: Any, where: str) -> Step:
     if isinstance(given, Step):
-        params = _checked(given.do, given.params, where)
-        return msgspec.structs.replace(given, params=params)
+        # Built in Python, where nothing checked its types and ranges.
+        given = {**given.params, "do": given.do, "p": given.p, "id": given.id}
     if not isinstance(given, Mapping) or not isinstance(given.get("do"), str):
         raise ConfigError(f"{where}: expected a step such as {{do: hflip, p: 0.5}}, got {given!r}.")
     own = {key: given[key] for key in _OWN if key in given}
@@ -234,7 +235,18 @@ def _checked(do: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: {error}") from None
     # By way of JSON, which knows no tuples: what is read back is then equal.
     plain = msgspec.json.decode(msgspec.json.encode(make(do, params, f"{where} ({do})")))
+    for key, value in params.items():
+        if not _finite(value):
+            raise ConfigError(f"{where} ({do}): {key}: expected finite numbers, got {value!r}.")
     return {key: plain[key] for key in params}
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _default_ids(steps: Sequence[Step]) -> list[str]:

@@ -51,6 +51,8 @@ class TestReading:
             ("[{do: hflip, p: 1.5}]", "p.yaml: steps[0] (hflip): p: expected float <= 1.0."),
             ("[{do: resize, size: [3, a]}]", "p.yaml: steps[0] (resize): size[1]: expected int, got str."),
             ("[{do: crop, ratio: [2, 1]}]", "p.yaml: steps[0] (crop): ratio: expected the smaller number first, got [2.0, 1.0]."),
+            ("[{do: expand, max_ratio: .inf}]", "p.yaml: steps[0] (expand): max_ratio: expected finite numbers, got inf."),
+            ("[{do: affine, scale: [1, .inf]}]", "p.yaml: steps[0] (affine): scale: expected finite numbers, got [1, inf]."),
             ("[hflip]", "p.yaml: steps[0]: expected a step such as {do: hflip, p: 0.5}, got 'hflip'."),
             ("3", "p.yaml: expected a policy: a mapping with the list 'steps', or that list alone."),
             ("[{do: hflip, id: a}, {do: vflip, id: a}]", "p: steps[1] has the id 'a' of steps[0]. Give it its own."),
@@ -66,10 +68,18 @@ class TestReading:
     def test_unknown_setting_and_name(self):
         with pytest.raises(ConfigError, match=r"unknown setting 'min_visible'\. Did you mean 'min_visible_frac'\?"):
             policy({"min_visible": 0.1, "steps": []})
+        with pytest.raises(ConfigError, match=r"mine: unknown setting 'polcy'\. Did you mean 'policy'\?"):
+            Policy.from_yaml("{polcy: a, steps: []}", "mine")
+        with pytest.raises(ConfigError, match=r"mine: policy: expected str, got int\."):
+            Policy.from_yaml("{policy: 3, steps: []}", "mine")
         with pytest.raises(ConfigError, match=r"unknown policy 'sdd'\. Did you mean 'ssd'\?"):
             policy("sdd")
         with pytest.raises(ConfigError, match=r"gone\.yaml: no such file"):
             policy("gone.yaml")
+
+    def test_a_step_built_by_hand_is_checked(self):
+        with pytest.raises(ConfigError, match=r"^policy: steps\[0\] \(hflip\): p: expected float <= 1\.0\.$"):
+            policy([Step("hflip", p=1.5)])
 
     def test_ids(self):
         steps = policy([{"do": "hflip"}, {"do": "rotate"}, {"do": "hflip"}, {"do": "hflip", "id": "x"}]).steps
