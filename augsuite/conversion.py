@@ -210,7 +210,7 @@ def convert(
     for name in given:
         if name not in known:
             raise ConfigError(f"unknown option {name!r} for {reading.name} -> {writing.name}. {nearest(name, known)}")
-    check_target(None, Path(target), overwrite)
+    check_target(None, Path(target), overwrite, found)
     intake = Intake(skip_invalid)
     data = _read(found, reading, intake, {key: given[key] for key in given.keys() & _options(reading, "read")})
     losses = write(
@@ -275,13 +275,14 @@ def _check_options(spec: FormatSpec, use: str, options: Mapping[str, str]) -> No
             raise ConfigError(f"option {name} of {spec.name}: {value!r} is none of {', '.join(choices)}.")
 
 
-def check_target(data: Dataset | None, target: Path, overwrite: bool) -> None:
+def check_target(data: Dataset | None, target: Path, overwrite: bool, source: Path | None = None) -> None:
     """Refuse to destroy anything that the user did not mean: what is not a dataset, the source, or where they stand.
 
     Args:
         data: what is about to be written, where it is known: a folder that holds its images is refused.
         target: the folder to write; nothing is refused where it does not exist or is empty.
         overwrite: whether a dataset there may be replaced.
+        source: what was read, where it is known: a folder that holds it, or that lies in it, is refused.
 
     Raises:
         ConfigError: if it is refused.
@@ -293,8 +294,10 @@ def check_target(data: Dataset | None, target: Path, overwrite: bool) -> None:
     place = target.resolve()
     if not target.is_dir() or place in (Path.cwd(), *Path.cwd().parents) or place == Path.home():
         raise ConfigError(f"{target}: will not be replaced by a dataset. Choose another folder.")
-    if data is not None and data.root.resolve().is_relative_to(place) and (data.images.files != "").any():
+    if data is not None and any(folder.is_relative_to(place) for folder in _image_folders(data)):
         raise ConfigError(f"{target}: holds the images that are being read. Choose another folder.")
+    if source is not None and (source.resolve().is_relative_to(place) or place.is_relative_to(source.resolve())):
+        raise ConfigError(f"{target}: is part of the dataset that is being read, or holds it. Choose another folder.")
     try:
         detect(target)
     except ConfigError as error:
@@ -302,3 +305,9 @@ def check_target(data: Dataset | None, target: Path, overwrite: bool) -> None:
             raise ConfigError(
                 f"{target}: holds something that is no dataset. Remove it yourself, or choose another."
             ) from error
+
+
+def _image_folders(data: Dataset) -> set[Path]:
+    """The folders that hold a dataset's image files, links followed."""
+    names = {os.path.dirname(name) for name in data.images.files if name}  # noqa: PTH120 - 100,000 Paths would be slow
+    return {(data.root / name).resolve() for name in names}

@@ -15,6 +15,7 @@ from augsuite import conversion, registry
 from augsuite.augment.offline import Encoding, augmented
 from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import progress
+from augsuite.dataset.locate import locate
 from augsuite.errors import ConfigError, nearest
 
 
@@ -57,7 +58,7 @@ def augment(
     started = time.perf_counter()
     steps = find_policy(policy)
     registry.find("format", registry.default().formats(), target_format)
-    conversion.check_target(None, target, overwrite)  # `write` refuses it too, but only after all images were rendered
+    conversion.check_target(None, target, overwrite, locate(dataset))  # before all images are rendered
     data = augsuite.read(dataset, format=source_format)
     rows = _rows_of(data, splits)
     place = target.resolve().parent

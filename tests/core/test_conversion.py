@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import augsuite
 from augsuite import conversion
 from augsuite.boxes import Layout
+from augsuite.commands.augment import augment as augment_command
 from augsuite.commands.convert import convert as command
 from augsuite.dataset.locate import locate
 from augsuite.dataset.output import fresh_folder
@@ -58,6 +59,24 @@ def test_an_existing_output_is_kept_unless_overwritten(data, tmp_path):
     augsuite.write(data, out, "voc", overwrite=True)
     assert names(out) == ["Annotations/a.xml", "Annotations/b.xml", "JPEGImages/a.jpg", "JPEGImages/b.jpg"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_no_part_of_the_source_is_overwritten(data, tmp_path):
+    home = tmp_path / "home"
+    augsuite.write(data, home, "coco")
+    before = names(home)
+    for part in ("", "annotations", "images"):
+        with pytest.raises(ConfigError, match=r"being read, or holds it|no dataset"):
+            conversion.convert(home, home / part, "voc", overwrite=True)
+    file = home / "annotations" / "instances.json"
+    with pytest.raises(ConfigError, match="is part of the dataset that is being read, or holds it"):
+        conversion.convert(file, home / "annotations", "voc", overwrite=True, images="none")
+    augment = ["--policy", "flip", "--to", "coco", "--overwrite"]
+    done = CliRunner().invoke(augment_command, [str(home), str(home / "annotations"), *augment])
+    assert "is part of the dataset" in str(done.exception)
+    with pytest.raises(ConfigError, match="holds the images that are being read"):
+        augsuite.write(augsuite.read(home), home, "voc", overwrite=True)
+    assert names(home) == before
 
 
 def test_what_is_no_dataset_is_never_overwritten(data, tmp_path, monkeypatch):
