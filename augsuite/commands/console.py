@@ -13,6 +13,8 @@ from rich.table import Table
 
 from augsuite.errors import ConfigError
 
+_UNFOLDED = 100_000  # columns: more than any row has
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -22,7 +24,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headings: list[str], rows: list[list[str]], *, right: frozenset[int] = frozenset()) -> None:
-    """Print a plain table on stdout, columns aligned, never cut when the output is no terminal.
+    """Print a plain table on stdout, columns aligned; where the output is no terminal, one line for each row.
 
     Args:
         headings: one for each column.
@@ -34,8 +36,11 @@ def print_table(headings: list[str], rows: list[list[str]], *, right: frozenset[
         table.add_column(heading, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False, markup=False).print(table)
+    width = None if sys.stdout.isatty() else _UNFOLDED
+    console = Console(width=width, highlight=False, markup=False)
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def progress() -> Progress:

@@ -49,6 +49,15 @@ def test_listings_list_what_the_registry_holds(kind):
         assert "." in name or name in table
 
 
+@pytest.mark.parametrize("listing", ["plugins", "formats", "policies", "trainers"])
+def test_a_table_for_another_program_has_one_line_for_each_row(listing):
+    table = augsuite(listing).stdout.partition("\n\n")[0].splitlines()
+    listed = json.loads(augsuite(listing, "--json").stdout)
+    listed = listed["plugins"] if listing == "plugins" else listed
+    assert [line.split()[0] for line in table[1:]] == [entry["name"] for entry in listed]
+    assert not any(line != line.rstrip() for line in table)
+
+
 def test_the_version_is_the_distributions():
     from importlib.metadata import version
 
