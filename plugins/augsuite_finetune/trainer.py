@@ -222,9 +222,10 @@ def train(
             for epoch in range(config.epochs):
                 wall, cpu = time.perf_counter(), time.process_time()
                 total = 0.0
-                model.train(not config.freeze)  # a frozen network keeps the statistics of its batch norm, too
-                head.train()
                 for batch in train.batches(epoch, config.batch_size, (config.size, config.size)):
+                    # A frozen network keeps the statistics of its batch norm, too; a last batch of one image has none.
+                    model.train(not config.freeze and len(batch) > 1)
+                    head.train()
                     targets = torch.from_numpy(batch.targets).to(device, non_blocking=True)
                     with torch.autocast(device.type, PRECISIONS[config.precision], enabled=config.precision != "fp32"):
                         logits = model(normalize(batch, train, device))
@@ -332,6 +333,8 @@ def classify(model: nn.Module, feed: Feed, config: Config) -> NDArray[np.float32
     batches = feed.batches(0, 64, (config.size, config.size), shuffle=False)
     parts = [model(normalize(batch, feed, device)).softmax(dim=1).cpu().numpy() for batch in batches]
     scores: NDArray[np.float32] = np.concatenate(parts)
+    if not np.isfinite(scores).all():  # the last step can do it, after a finite loss
+        raise ConfigError(f"finetune: the network's scores are not numbers. Lower lr (now {config.lr:g}).")
     return scores
 
 

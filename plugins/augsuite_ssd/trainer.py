@@ -350,6 +350,10 @@ def detect(model: Detector, feed: Feed, config: Config) -> Detections:
     found = []
     for batch in feed.batches(0, 32, (config.size, config.size), shuffle=False):
         logits, offsets = model(normalize(batch, feed, device))
+        if (
+            not logits.isfinite().all()
+        ):  # the last step can do it, after a finite loss; it would pass for finding nothing
+            raise ConfigError(f"ssd: the network's scores are not numbers. Lower lr (now {config.lr:g}).")
         found.append(detect_batch(batch, logits, offsets, anchors, config))
     return Detections(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 

@@ -143,6 +143,22 @@ def test_only_the_head_learns_where_the_rest_is_frozen(colours, tmp_path):
             assert torch.equal(value, state[name]), f"{name} moved"  # running means of batch norm included
 
 
+def test_a_last_batch_of_one_image_is_trained_on(colours, tmp_path):
+    """At 32 px the last feature map of a ResNet is one pixel: batch norm has no statistics of a single value."""
+    config = Config(model="resnet18", weights="none", size=32, epochs=1, batch_size=19, device="cpu")
+    record, _ = run(colours, colours, tmp_path / "run", config)
+    assert record.images == 20
+
+
+def test_a_last_step_that_diverges_is_no_result(colours, tmp_path):
+    """One step only: its loss is that of the initial weights, and finite."""
+    config = Config(
+        model="resnet18", weights="none", size=32, epochs=1, batch_size=20, device="cpu", lr=1e30, warmup_epochs=0.0
+    )
+    with pytest.raises(ConfigError, match=r"scores are not numbers. Lower lr \(now 1e\+30\)"):
+        run(colours, colours, tmp_path / "run", config)
+
+
 def test_the_head_learns_ten_times_as_fast():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     optimizer = make_optimizer(model, model[1], Config(lr=0.01))

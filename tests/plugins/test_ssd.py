@@ -215,6 +215,15 @@ def test_a_diverging_run_says_what_to_do(blocks, tmp_path):
         run(blocks, tmp_path / "run", config)
 
 
+def test_a_last_step_that_diverges_is_no_result(blocks, tmp_path):
+    """One step only: its loss is that of the initial weights, and finite."""
+    config = Config(
+        **{**as_dict(SMALL), "epochs": 1, "batch_size": 12, "optimizer": "sgd", "lr": 1e30, "warmup_epochs": 0.0}
+    )
+    with pytest.raises(ConfigError, match=r"scores are not numbers. Lower lr \(now 1e\+30\)"):
+        run(blocks, tmp_path / "run", config)
+
+
 def test_it_finds_real_blood_cells(tmp_path):
     root = Path(os.environ.get("AUGSUITE_DATA", "")) / "bccd"
     if not root.is_dir():
