@@ -229,10 +229,10 @@ def example(dataset: str, name: str, trainer: str = "ssd") -> str:
 
 _EXAMPLE = """\
 # Which augmentation helps? Run with: augsuite study run FILE
-study: {name}                  # results go to studies/{name}
+study: {name:<22} # results go to studies/{name}
 dataset: {dataset}
 # split: {{train: 40, val: 160, seed: 0}}   # numbers of images, shares ({{train: 0.8}}) or names; else the dataset's own splits
-trainer: {trainer}                  # see `augsuite trainers`
+trainer: {trainer:<20} # see `augsuite trainers`
 config: {{}}                    # settings of the trainer that differ from its defaults, such as epochs: 40
 seeds: 3                      # runs per arm; more seeds show smaller effects
 reference: none               # the arm that the others are compared with

@@ -130,3 +130,10 @@ def test_example_is_a_study_file():
     content = parse_yaml(example("a 'quoted': name", "pets"), "example")
     assert list(content["arms"]) == ["none", "hflip", "hflip+vflip", "iou_crop", "photometric"]
     assert content["dataset"] == "a 'quoted': name"
+
+
+@pytest.mark.parametrize(("name", "trainer"), [("bccd", "ssd"), ("raccoon", "finetune")])
+def test_the_comments_of_the_example_stand_in_one_column(name, trainer):
+    lines = [line for line in example(name, name, trainer).splitlines() if " # " in line and not line.startswith("#")]
+    assert len(lines) >= 5
+    assert len({line.index(" # ") for line in lines}) == 1
