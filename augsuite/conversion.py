@@ -248,9 +248,8 @@ def describe(losses: Losses, data: Dataset) -> list[str]:
     )
     lines = []
     for kind, count in losses.most_common():
-        part = next((part for part, extras in parts if kind in extras), None)
-        if part == "annotations" and data.annotations.is_box.all():
-            part = "boxes"
+        named = "boxes" if data.annotations.is_box.all() else "annotations"
+        part = " and ".join(named if part == "annotations" else part for part, extras in parts if kind in extras)
         lines.append(f"{kind} on {count:,} {part}" if part else kind if kind in data.extra else f"{count:,} {kind}")
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 import re
 from collections import Counter
@@ -43,10 +44,25 @@ def read_text(path: Path) -> str:
 
 def not_utf8(path: Path, data: bytes, error: UnicodeDecodeError) -> DataError:
     """The line that says where a file stops being UTF-8."""
+    own = "utf-16" if data.startswith(_UTF16) else "latin1"
     return DataError(
         f"{path}: line {line_of(data, error.start)}, byte {error.start}: expected UTF-8 text, got {error.object[error.start]:#04x}. "
-        f"Save the file as UTF-8, such as: iconv -f latin1 -t utf-8 {path.name}"
+        f"Save the file as UTF-8, such as: iconv -f {own} -t utf-8 {path.name}"
     )
+
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """The first bytes of a file, for a guess at its format; of UTF-16 those that are ASCII.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as opened:
+        head = opened.read(length)
+    return head.replace(b"\0", b"") if head.startswith(_UTF16) else head
 
 
 def line_of(data: bytes, offset: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from augsuite.dataset.files import entries
+from augsuite.dataset.files import entries, read_head
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"file_name"', b'"image_id"', b'"bbox"')
 _HEAD = 1 << 16
@@ -19,14 +19,16 @@ _GENERIC = "_annotations.coco"
 def detect(path: Path) -> float:
     """How sure a file or folder is COCO, by the keys at the head and tail of its JSON files."""
     if path.is_dir():
-        return max((_score(file) for file in find_files(path)[:4]), default=0.0)
-    return _score(path) if path.suffix.lower() == ".json" else 0.0
+        files = find_files(path)[:4]
+        named = any(file.stem == _GENERIC or file.stem.startswith("instances_") for file in files)
+        return max((_score(file) for file in files), default=0.0) or 0.2 * named
+    return _score(path) or 0.2 if path.suffix.lower() == ".json" else 0.0  # let the reader say what is wrong with it
 
 
 def _score(file: Path) -> float:
     try:
+        text = read_head(file, _HEAD)
         with file.open("rb") as opened:
-            text = opened.read(_HEAD)
             size = file.stat().st_size
             if size > _HEAD:
                 opened.seek(max(_HEAD, size - _HEAD))

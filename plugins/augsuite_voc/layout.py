@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from augsuite.dataset import Intake
-from augsuite.dataset.files import entries, natural, read_text
+from augsuite.dataset.files import entries, is_image, natural, read_head, read_text
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "")
 _ANNOTATION_FOLDERS = ("Annotations", "annotations", "")
@@ -25,8 +27,7 @@ def _score(file: Path) -> float:
     if file.suffix.lower() != ".xml":
         return 0.0
     try:
-        with file.open("rb") as opened:
-            head = opened.read(_HEAD)
+        head = read_head(file, _HEAD)
     except OSError:
         return 0.0
     marks = (b"<filename", b"<object", b"<bndbox", b"<size")
@@ -69,11 +70,16 @@ def _walk(folder: Path) -> list[Path]:
     return [Path(name) for name in sorted(found, key=natural)]
 
 
-def read_splits(root: Path, intake: Intake) -> dict[str, str]:
+def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str, str]:
     """Image name without suffix -> split, from `ImageSets/Main/*.txt`.
 
     An image in `train` or `val` and in `trainval` belongs to the former. The lists of one class each (`cat_train.txt`, whose lines
-    end in -1, 0 or 1) are left aside.
+    end in -1, 0 or 1) are left aside; such a mark in another list, and the suffix of an image, are no part of the name.
+
+    Args:
+        root: the dataset's folder.
+        stems: the names that have an XML file.
+        intake: takes what is surprising.
 
     Raises:
         DataError: if a list cannot be read.
@@ -84,9 +90,13 @@ def read_splits(root: Path, intake: Intake) -> dict[str, str]:
     for file in files:
         lines = [line.strip() for line in read_text(file).splitlines()]
         names = [line for line in lines if line]
-        if names and all(_CLASS_LINE.match(name) for name in names):
+        marked = bool(names) and all(_CLASS_LINE.match(name) and name not in stems for name in names)
+        if marked and "_" in file.stem:
             continue
-        for name in names:
+        for line in names:
+            name = line.rsplit(maxsplit=1)[0] if marked else line
+            plain = posixpath.splitext(name)[0]
+            name = plain if name not in stems and plain in stems and is_image(Path(name)) else name
             known = splits.setdefault(name, file.stem)
             if file.stem not in {known, "trainval"}:
                 intake.note(f"{file}: images that are in {known} too stay there")

@@ -73,14 +73,13 @@ def read(path: Path, intake: Intake, origin: str = "1") -> Dataset:
             f"{path}: no XML file in Annotations/, annotations/ or the folder itself. Name the folder that has them."
         )
     home = annotation_folder(root, files[0])
-    splits = read_splits(root, intake)
+    stems = {file: file.relative_to(home).with_suffix("").as_posix() for file in files}
+    read_stems = frozenset(stems.values())
+    splits = read_splits(root, read_stems, intake)
     beside = home.relative_to(root).as_posix() if home != root else ""
     finder = Finder(root, tuple(dict.fromkeys((*IMAGE_FOLDERS, beside))))
     tables = _Tables()
-    read_stems = set()
-    for file in files:
-        stem = file.relative_to(home).with_suffix("").as_posix()
-        read_stems.add(stem)
+    for file, stem in stems.items():
         _add(tables, file, stem, splits, finder, intake)
     for stem in sorted(splits.keys() - read_stems, key=natural) if path.is_dir() else ():
         found = finder.look(stem, stem=True)

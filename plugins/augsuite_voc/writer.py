@@ -31,8 +31,8 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
     """
     names = [_safe(name) for name in data.images.names]
     stems = unique(_stem(name) for name in names)
-    losses["image names"] += sum(stem != _stem(name) for stem, name in zip(stems, names, strict=True))
     placed = [stem + name[len(_stem(name)) :] for stem, name in zip(stems, names, strict=True)]
+    losses["image names"] += sum(new != old for new, old in zip(placed, data.images.names, strict=True))
     corners = from_continuous(data.boxes()).tolist()
     classes = [_text(name, losses) for name in data.categories.names.tolist()]
     made: set[str] = set()

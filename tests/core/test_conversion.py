@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +17,11 @@ from augsuite import conversion
 from augsuite.boxes import Layout
 from augsuite.commands.augment import augment as augment_command
 from augsuite.commands.convert import convert as command
+from augsuite.dataset import ABSENT, objects
 from augsuite.dataset.locate import locate
 from augsuite.dataset.output import fresh_folder
 from augsuite.errors import ConfigError, DataError
+from augsuite.protocols import Losses
 
 
 @pytest.fixture
@@ -77,6 +80,16 @@ def test_no_part_of_the_source_is_overwritten(data, tmp_path):
     with pytest.raises(ConfigError, match="holds the images that are being read"):
         augsuite.write(augsuite.read(home), home, "voc", overwrite=True)
     assert names(home) == before
+
+
+def test_a_loss_on_rows_of_two_kinds_names_both(data):
+    column = objects(["n", ABSENT])
+    both = replace(
+        data,
+        categories=replace(data.categories, extra={"coco.keypoints": column}),
+        annotations=replace(data.annotations, extra={"coco.keypoints": column}),
+    )
+    assert conversion.describe(Losses({"coco.keypoints": 2}), both) == ["coco.keypoints on 2 categories and boxes"]
 
 
 def test_what_is_no_dataset_is_never_overwritten(data, tmp_path, monkeypatch):

@@ -233,6 +233,22 @@ def test_a_broken_file_is_named_with_the_place(tmp_path, content, line):
     assert str(tmp_path / FILE) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'{"info": {"descr', "line 1, byte 16: the file ends in the middle"),
+        (b"", "line 1, byte 0: the file ends in the middle"),
+        (json.dumps(document()).encode("utf-16"), "iconv -f utf-16 -t utf-8"),
+    ],
+)
+def test_a_file_too_broken_to_be_recognised_is_named(tmp_path, content, line):
+    for path in (put(tmp_path, content), tmp_path / FILE):
+        with pytest.raises(DataError) as error:
+            augsuite.read(path)
+        assert f"{tmp_path / FILE}: line 1" in str(error.value)
+        assert line in str(error.value)
+
+
 def test_values_survive_at_full_precision(tmp_path):
     rng = np.random.default_rng(0)
     boxes = rng.random((200, 4)) * 1000

@@ -144,6 +144,44 @@ def test_a_broken_file_is_named(tmp_path, content, line):
     assert str(tmp_path / "Annotations/a.xml") in str(error.value)
 
 
+def test_xml_in_utf16_is_recognised(tmp_path):
+    text = (
+        f"<annotation><filename>a.jpg</filename><object><name>猫</name>{BOX.format(1, 2, 3, 4)}</object></annotation>"
+    )
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "a.xml").write_bytes(text.encode("utf-16"))
+    assert augsuite.read(tmp_path).categories.names.tolist() == ["猫"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "split"),
+    [
+        ({"train.txt": "a.jpg\n"}, "train"),  # with the image's suffix
+        ({"train.txt": "a  1\n"}, "train"),  # with a class's mark, in a list of no class
+        ({"cat_train.txt": "a  1\n", "val.txt": "a\n"}, "val"),
+        ({"cat_train.txt": "a -1\n"}, ""),
+    ],
+)
+def test_lists_of_splits_as_tools_write_them(tmp_path, lists, split):
+    one(tmp_path, "")
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for name, text in lists.items():
+        (tmp_path / "ImageSets" / "Main" / name).write_text(text)
+    data = augsuite.read(tmp_path)
+    assert data.images.names.tolist() == ["a.jpg"]
+    assert data.images.splits.tolist() == [split]
+
+
+def test_a_name_that_no_path_can_be_is_a_loss(tmp_path):
+    data = augsuite.Dataset(
+        augsuite.Images.of(["https://host/a.jpg", "b.jpg"]),
+        augsuite.Categories.of([]),
+        augsuite.Annotations.of([], []),
+    )
+    assert augsuite.write(data, tmp_path / "out", "voc")["image names"] == 1
+    assert augsuite.read(tmp_path / "out").images.names.tolist() == ["b.jpg", "https:/host/a.jpg"]
+
+
 def test_text_that_xml_cannot_hold_is_counted(tmp_path):
     source = augsuite.Dataset(
         augsuite.Images.of(["a.jpg"], [[5, 5]]),
