@@ -59,13 +59,18 @@ def detect(path: Path) -> FormatSpec:
         ConfigError: if no format fits, or two fit equally well.
     """
     formats = registry.default().formats()
-    scores = {name: registry.load(spec.detect, f"format {name}", "all")(path) for name, spec in formats.items()}
+    scores, broken = {}, []
+    for name, spec in formats.items():
+        try:
+            scores[name] = registry.load(spec.detect, f"format {name}", "all")(path)
+        except Exception as error:  # noqa: BLE001 - a stranger's detector costs its own format, not all the others
+            broken.append(f" The format {name} could not look ({registry.one_line(error)}).")
     best = max(scores.values(), default=0.0)
     found = [name for name, score in scores.items() if score == best]
     if best <= 0:
         looked = "; ".join(f"{name}: {', '.join(spec.patterns)}" for name, spec in formats.items())
         raise ConfigError(
-            f"{path}: no dataset format was recognised. Looked for {looked}. Name the format with --from."
+            f"{path}: no dataset format was recognised. Looked for {looked}.{''.join(broken)} Name the format with --from."
         )
     if len(found) > 1:
         raise ConfigError(f"{path}: could be {' or '.join(found)}. Say which with --from {found[0]}.")

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 import augsuite
-from augsuite import conversion
+from augsuite import conversion, registry
 from augsuite.boxes import Layout
 from augsuite.commands.augment import augment as augment_command
 from augsuite.commands.convert import convert as command
@@ -22,6 +23,7 @@ from augsuite.dataset.locate import locate
 from augsuite.dataset.output import fresh_folder
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Losses
+from augsuite.spec import FormatSpec, Ref
 
 
 @pytest.fixture
@@ -221,3 +223,21 @@ def test_real_boxes_survive_a_chain_of_formats(real_data, tmp_path, source, chai
         conversion.convert(place, tmp_path / str(number), target, images="symlink")
         place = tmp_path / str(number)
         assert boxes(augsuite.read(place)) == start
+
+
+def test_a_broken_detector_costs_its_own_format_alone(data, tmp_path, monkeypatch):
+    @augsuite.hookimpl
+    def augsuite_formats():
+        nowhere = Ref("package_of_a_stranger.io:read")
+        for name, detect in (("absent", Ref("package_of_a_stranger.io:detect")), ("raises", Ref("json:loads"))):
+            yield FormatSpec(name, "broken", (), frozenset(), detect, nowhere)
+
+    plugins = registry.Registry()
+    plugins.register(SimpleNamespace(augsuite_formats=augsuite_formats), "broken")
+    plugins.load_entry_points()
+    monkeypatch.setattr(registry, "default", lambda: plugins)
+    augsuite.write(data, tmp_path / "out", "voc")
+    assert len(augsuite.read(tmp_path / "out")) == 2
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match=r"format absent could not look .* format raises could not look \(TypeError"):
+        augsuite.read(tmp_path / "none")
