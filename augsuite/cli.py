@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -70,3 +71,20 @@ def main(arguments: list[str] | None = None) -> Any:
             raise
         click.echo(f"augsuite: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # such as a full disk
+        if "--debug" in given:
+            raise
+        place = error.filename or "the output"
+        click.echo(
+            f"augsuite: {place}: {error.strerror or error}. Check the place, its space and permissions.", err=True
+        )
+        if error.filename is None:
+            _drop_output()
+        sys.exit(2)
+
+
+def _drop_output() -> None:
+    """What stdout still holds cannot be written; send it nowhere, or Python complains as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

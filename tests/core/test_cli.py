@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from augsuite import registry
+
+FULL = Path("/dev/full")
 
 
 def augsuite(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,6 +32,19 @@ def test_an_error_is_one_line_and_exit_2(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("augsuite: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["formats"], ["formats", "--json"]])
+def test_a_full_disk_is_one_line(command):
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "augsuite", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "augsuite: the output: No space left on device. Check the place, its space and permissions.\n"
+    )
 
 
 def test_debug_shows_the_traceback(tmp_path):
