@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import PIL.Image
 
 from augsuite.augment import resample
 from augsuite.augment.plan import Mix, PixelOp, Plan, Warp
@@ -38,7 +39,7 @@ def render(plan: Plan, sample: Sample, pool: Pool | None = None) -> Sample:
 
     Raises:
         DataError: if an image cannot be read, or is not of the size that the plan was drawn for.
-        ConfigError: if the plan mixes and there is no pool.
+        ConfigError: if the plan mixes and there is no pool, or ends on a canvas beyond Pillow's limit.
     """
     result = arrange(plan, sample, pool)
     return replace(result, source=ArraySource(result.image))
@@ -159,6 +160,12 @@ class Rendered:
         course = self.course
         if not course.frames:
             return resample.private(self.source)
+        limit = PIL.Image.MAX_IMAGE_PIXELS
+        if limit and course.width * course.height > limit:
+            raise ConfigError(
+                f"the policy ends on a canvas of {course.width:,}x{course.height:,}, over the limit of {limit:,} pixels. "
+                "Give it a last step resize or letterbox, or smaller parameters."
+            )
         if not course.aligned:
             return resample.warp(self.source, course.matrix, (0, 0, course.width, course.height))
         left, top, right, bottom = pixels_of(course.seen())

@@ -16,6 +16,7 @@ from augsuite.errors import DataError, MissingExtraError
 
 _HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
 _BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+_LONGEST = 32_766  # OpenCV's warp counts pixels in 16 bits
 
 
 @functools.cache
@@ -51,7 +52,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         `(H, W, 3)` uint8, contiguous, in memory that nobody else holds.
 
     Raises:
-        DataError: if the image cannot be read, or is not of the size that its source said.
+        DataError: if the image cannot be read, is not of the size that its source said, or has a side too long to be warped.
         MissingExtraError: if it takes more than slicing and OpenCV is not installed.
     """
     if _is_lattice(matrix):
@@ -62,6 +63,13 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
     matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
     pixels, matrix = _prefiltered(pixels, matrix, part)
     left, top, right, bottom = part
+    longest = max(*pixels.shape[:2], right - left, bottom - top)
+    if longest > _LONGEST:
+        where = source.path if isinstance(source, FileSource) else "image"
+        raise DataError(
+            f"{where}: warping takes a side of {longest:,} pixels, and OpenCV's limit is {_LONGEST:,}. "
+            "Cut the image into tiles, or end the policy with a smaller size."
+        )
     back = compose(_BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), _HALF)))
     cv2 = opencv()
     result: Image = cv2.warpAffine(

@@ -16,7 +16,7 @@ from augsuite.augment.plan import Origin, PixelOp
 from augsuite.augment.transforms import instance
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import decode
-from augsuite.errors import DataError
+from augsuite.errors import ConfigError, DataError
 
 MOVING = [name for name, spec in registry.default().transforms().items() if spec.kind == "geometric"]
 
@@ -295,6 +295,20 @@ class TestDecoding:
         sample = replace(Sample.of(path), source=FileSource(path, 40, 20))
         with pytest.raises(DataError, match=r"a\.png: the annotations say 40x20 pixels, the file has 30x20"):
             policy([{"do": "hflip"}])(sample)
+
+    def test_too_large_a_canvas_is_said_before_it_takes_memory(self):
+        with pytest.raises(
+            ConfigError, match=r"ends on a canvas of 100,000x100,000, over the limit of [\d,]+ pixels\."
+        ):
+            policy([{"do": "resize", "size": [100_000, 100_000]}])(Sample.of(smooth()))
+
+    def test_too_long_an_image_is_said(self):
+        long = Sample.of(np.zeros((10, 33_000, 3), np.uint8), [[0, 0, 9, 9]], [0])
+        with pytest.raises(
+            DataError, match=r"image: warping takes a side of 33,000 pixels, and OpenCV's limit is 32,766"
+        ):
+            policy([{"do": "rotate"}])(long)
+        assert policy([{"do": "rotate"}, {"do": "resize", "size": [300, 10]}])(long).image.shape == (10, 300, 3)
 
     def test_the_sample_keeps_its_pixels(self):
         image = smooth()
