@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from augsuite import __version__, registry
-from augsuite.errors import AugsuiteError, nearest
+from augsuite.errors import AugsuiteError, PluginError, nearest
 from augsuite.spec import CommandSpec
 
 
@@ -28,7 +28,9 @@ class LazyGroup(click.Group):
         spec = self._specs().get(cmd_name)
         if spec is None:
             return None
-        command: click.Command = registry.load(spec.command, f"augsuite {cmd_name}", "all")
+        command = registry.load(spec.command, f"augsuite {cmd_name}", "all")
+        if not isinstance(command, click.Command):
+            raise PluginError(f"augsuite {cmd_name}: {spec.command.target} is no click.Command.")
         return command
 
     def resolve_command(

@@ -191,6 +191,24 @@ def test_a_plugin_that_ends_its_import_does_not_end_the_program(distribution, st
     assert "coco" in done.stdout
 
 
+A_COMMAND = """
+from augsuite import hookimpl
+from augsuite.spec import CommandSpec, Ref
+
+@hookimpl
+def augsuite_commands():
+    yield CommandSpec("juggle", "no command at all", Ref("json:loads"))
+"""
+
+
+def test_a_command_that_is_none_is_one_line(distribution):
+    distribution("juggler", "juggler", "juggler_of_the_test", A_COMMAND)
+    assert "juggle" in command_line("--help").stdout
+    done = command_line("juggle")
+    assert done.returncode == 2
+    assert done.stderr == "augsuite: augsuite juggle: json:loads is no click.Command.\n"
+
+
 def test_two_distributions_with_a_plugin_of_one_name_are_both_named(distribution):
     distribution("one", "twin", "twin_one", A_FORMAT.format(name="from_one"))
     distribution("two", "twin", "twin_two", A_FORMAT.format(name="from_two"))
