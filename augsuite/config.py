@@ -14,7 +14,7 @@ from augsuite.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
-_AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$?(?P<path>[^`]*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<problem>.*?)(?: - at (?:`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
 def read_yaml(path: Path) -> Any:

@@ -139,7 +139,7 @@ def _range(effects: Sequence[Effect]) -> tuple[float, float]:
     ends = [end for effect in effects for end in (effect.low, effect.high) if end is not None]
     low = max(min([*seen, *ends]), min(seen) - spread)
     high = min(max([*seen, *ends]), max(seen) + spread)
-    pad = 0.04 * (high - low)
+    pad = 0.04 * (high - low) or 1.0  # where every difference is 0
     return low - pad, high + pad
 
 

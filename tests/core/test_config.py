@@ -19,12 +19,13 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
     max_ratio: Annotated[float, msgspec.Meta(ge=1)] = 4.0
     size: tuple[int, int] = (1, 2)
     inner: Inner = msgspec.field(default_factory=Inner)
+    by_name: dict[str, int] = {}
 
 
 def test_values_become_typed():
     built = build(Outer, {"max_ratio": 2, "size": [3, 4], "inner": {"depth": 5}}, "here")
     assert built == Outer(2.0, (3, 4), Inner(5))
-    assert to_plain(built) == {"max_ratio": 2.0, "size": (3, 4), "inner": {"depth": 5}}
+    assert to_plain(built) == {"max_ratio": 2.0, "size": (3, 4), "inner": {"depth": 5}, "by_name": {}}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_values_become_typed():
         ({"max_ratio": "much"}, r"^a\.yaml: max_ratio: expected float, got str\.$"),
         ({"size": [1]}, r"^a\.yaml: size: expected array of length 2, got 1\.$"),
         ({"inner": {"dept": 1}}, r"^a\.yaml: inner: .*unknown field dept"),
+        ({"by_name": {3: 1}}, r"^a\.yaml: by_name: expected str, got int\.$"),
         ([1], r"^a\.yaml: expected names and values, got list\.$"),
     ],
 )

@@ -44,6 +44,14 @@ def axis(svg):
     return lambda value: x0 + (value - v0) / (v1 - v0) * (x1 - x0)
 
 
+def test_forest_of_arms_that_did_nothing():
+    """Every difference is 0, as between equal arms: the one mark of all stands on the line of zero."""
+    svg = ET.fromstring(forest([effect("a", 0.0, None, None, (0.0, 0.0), "identical")], "AP", "none"))
+    places = {line.get("x1") for line in svg.iter("line") if line.get("class") == "zero"}
+    assert places == {circle.get("cx") for circle in svg.iter("circle")}
+    assert len(places) == 1
+
+
 def test_forest_places_means_intervals_and_seeds():
     effects = [
         effect("a & <b>", 2.0, 1.0, 3.0, (1.5, 2.0, 2.5), "helps"),
