@@ -49,7 +49,8 @@ def decode(path: Path, reduce: int = 1) -> Image:
     Args:
         path: the file.
         reduce: 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size, each pixel the mean of a block of `reduce` x
-            `reduce` counted from the top left, so that a cut block stands at the right and bottom; other files at full size.
+            `reduce` counted from the top left, so that a cut block stands at the right and bottom; other files at full size,
+            and so a JPEG that EXIF turns or mirrors, and whose sides are no multiples: its cut blocks would stand elsewhere.
 
     Returns:
         `(H, W, 3)` uint8 RGB, upright. Grey is repeated, alpha is dropped, palette is resolved, 16 bits keep the upper 8.
@@ -61,9 +62,10 @@ def decode(path: Path, reduce: int = 1) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
+    reduce = _check_header(data, reduce, path)
     opencv = _opencv()
     if opencv is not None:
-        pixels = _decode_opencv(opencv, data, reduce, path)
+        pixels = _decode_opencv(opencv, data, reduce)
         if pixels is not None:
             return pixels
     return _decode_pillow(data, reduce, path)
@@ -78,15 +80,14 @@ def _opencv() -> ModuleType | None:
     return cv2
 
 
-def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int, path: Path) -> Image | None:
+def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int) -> Image | None:
     """The pixels, or None where OpenCV cannot read the file and Pillow should say why."""
-    _check_header(data, path)
     flag = {
         1: opencv.IMREAD_COLOR,
         2: opencv.IMREAD_REDUCED_COLOR_2,
         4: opencv.IMREAD_REDUCED_COLOR_4,
         8: opencv.IMREAD_REDUCED_COLOR_8,
-    }[reduce if _is_jpeg(data) else 1]
+    }[reduce]
     try:
         pixels = opencv.imdecode(np.frombuffer(data, np.uint8), flag)
     except opencv.error:
@@ -98,10 +99,9 @@ def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int, path: Path) -> 
 
 
 def _decode_pillow(data: bytes, reduce: int, path: Path) -> Image:
-    _check_header(data, path)
     try:
         with PIL.Image.open(io.BytesIO(data)) as opened:
-            if reduce > 1 and _is_jpeg(data):
+            if reduce > 1:
                 opened.draft("RGB", (max(opened.width // reduce, 1), max(opened.height // reduce, 1)))
             upright = PIL.ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I"):
@@ -114,12 +114,20 @@ def _decode_pillow(data: bytes, reduce: int, path: Path) -> Image:
         raise _unreadable(path, error) from error
 
 
-def _check_header(data: bytes, path: Path) -> None:
-    """Stop before an image that claims more pixels than Pillow's limit takes the memory for them."""
+def _check_header(data: bytes, reduce: int, path: Path) -> int:
+    """Stop before an image that claims more pixels than Pillow's limit takes the memory for them.
+
+    Returns:
+        `reduce`, or 1 where the file must be decoded at full size.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
-            PIL.Image.open(io.BytesIO(data)).close()
+            with PIL.Image.open(io.BytesIO(data)) as image:
+                if reduce == 1 or not _is_jpeg(data):
+                    return 1
+                whole = not any(side % reduce for side in image.size)
+                return reduce if whole or image.getexif().get(_ORIENTATION, 1) == 1 else 1
         except Exception as error:
             raise _unreadable(path, error) from error
 

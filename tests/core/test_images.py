@@ -50,6 +50,24 @@ def test_exif_orientation_is_applied_to_pixels_and_size(decoder, tmp_path, orien
     assert images.read_size(path) == (upright.shape[1], upright.shape[0])
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_jpeg_is_not_shifted_by_a_fraction(decoder, tmp_path, orientation):
+    """Blocks are counted in the stored image: where its last one is cut, the upright image would begin with it."""
+    path = tmp_path / "turned.jpg"
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    for stored, reduced in (((101, 67), False), ((96, 64), True)):
+        PIL.Image.fromarray(gradient(*stored)).save(path, quality=95, exif=exif)
+        with PIL.Image.open(path) as opened:
+            upright = np.asarray(PIL.ImageOps.exif_transpose(opened).convert("RGB")).astype(float)
+        found = decoder(path, 8)
+        height, width = upright.shape[:2]
+        if reduced:
+            upright = upright.reshape(height // 8, 8, width // 8, 8, 3).mean(axis=(1, 3))
+        assert found.shape == upright.shape
+        assert np.abs(found - upright).mean() < 2
+
+
 @pytest.mark.parametrize("reduce", [2, 4, 8])
 def test_a_jpeg_is_decoded_at_a_fraction(decoder, tmp_path, reduce):
     path = tmp_path / "a.jpg"
