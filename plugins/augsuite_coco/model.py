@@ -207,6 +207,9 @@ def _explain(error: Exception, raw: Raw) -> tuple[str, str]:
     return where, problem[:1].lower() + problem[1:]
 
 
+_AFTER_WORD = re.compile(rb"[^-A-Za-z]")
+
+
 def _malformed(file: Path, data: bytes, error: Exception) -> DataError:
     if isinstance(error, RecursionError):
         return DataError(f"{file}: nested too deeply to be COCO. Name another file.")
@@ -216,7 +219,7 @@ def _malformed(file: Path, data: bytes, error: Exception) -> DataError:
     if "truncated" in str(error):
         reason = "the file ends in the middle of its JSON. Copy or download it again"
     elif data[offset : offset + 1] in (b"N", b"I") or data[offset : offset + 2] == b"-I":
-        reason = f"expected a JSON number, got {data[offset : offset + 9].decode(errors='replace').strip(',]} ')}. Replace it by a number"
+        reason = f"expected a JSON number, got {_AFTER_WORD.split(data[offset : offset + 9])[0].decode()}. Replace it by a number"
     else:
         said = str(error).partition(": ")[2].partition(" (byte")[0] or _said(error)
         reason = f"malformed JSON: {said}. Fix the file there"

@@ -81,8 +81,7 @@ def understand(file: Path, names: Sequence[str]) -> Header:
     Raises:
         DataError: if there is no column for the image, or neither a box nor a class; says which columns were found.
     """
-    bare = [_SUFFIX.sub("", name.strip()) for name in names]
-    plain = [re.sub(r"[^0-9a-z]", "", name.lower()) for name in bare]
+    plain = [_plain(name) for name in names]
     corners, box = _find_box(plain)
     columns: dict[str, int] = {}
     for meaning, known in _NAMES.items():
@@ -94,7 +93,7 @@ def understand(file: Path, names: Sequence[str]) -> Header:
         raise DataError(
             f"{file}: line 1: expected a header with a column for the image such as filename, got: {found}. Add one."
         )
-    parts = [name for name, said in zip(names, plain, strict=True) if _PART_OF_BOX.match(said)]
+    parts = box_names(names)
     if not box and parts:
         raise DataError(
             f"{file}: line 1: {', '.join(parts)[:100]!r} speak of a box, but are no whole set such as xmin, ymin, xmax, ymax "
@@ -113,6 +112,15 @@ def understand(file: Path, names: Sequence[str]) -> Header:
     used = {*columns.values(), *box}
     others = {names[index].strip(): index for index in range(len(names)) if index not in used and names[index].strip()}
     return Header(columns, corners, box, _units(names, box), others, len(names))
+
+
+def box_names(names: Sequence[str]) -> list[str]:
+    """The columns that speak of a box, whole or not."""
+    return [name for name in names if _PART_OF_BOX.match(_plain(name))]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", _SUFFIX.sub("", name.strip()).lower())
 
 
 def _find_box(plain: Sequence[str]) -> tuple[str, tuple[int, ...]]:

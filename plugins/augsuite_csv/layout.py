@@ -9,7 +9,7 @@ from pathlib import Path
 
 from augsuite.dataset.files import Finder, entries, read_text
 from augsuite.errors import DataError
-from augsuite_csv.header import Header, understand
+from augsuite_csv.header import Header, box_names, understand
 
 SUFFIXES = (".csv", ".tsv")
 _HEAD = 1 << 14
@@ -24,10 +24,15 @@ def detect(path: Path) -> float:
 def _score(file: Path, *, alone: bool) -> float:
     try:
         with file.open("rb") as opened:
-            head = opened.read(_HEAD).decode("utf-8-sig", errors="replace").partition("\n")[0]
-        understand(file, next(csv.reader([head], delimiter=delimiter_of(head)), []))
+            head = opened.read(_HEAD).decode("utf-8-sig", errors="replace")
+        head = next(io.StringIO(head, newline=""), "")
+        names = next(csv.reader([head], delimiter=delimiter_of(head)), [])
+        alone = alone or len(box_names(names)) > 1
+        understand(file, names)
     except (OSError, csv.Error, DataError):
-        return 0.2 if alone else 0.0  # the user named this very file: let the reader say what is wrong with it
+        return (
+            0.2 if alone else 0.0
+        )  # the user named this very file, or it is of boxes: let the reader say what is wrong
     return 0.7
 
 

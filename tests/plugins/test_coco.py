@@ -220,6 +220,7 @@ def test_an_invalid_row_is_named_and_can_be_left_out(tmp_path, spoil, line):
     [
         (b'{"images": [],\n"annotations": [{"id": 1, "bbox": [0', "line 2, byte 51: the file ends in the middle"),
         (b'{"images": [], "categories": [],\n\n"annotations": [{"bbox": [0, NaN, 1, 1]}]}', "line 3, byte 63: expected a JSON number, got NaN"),
+        (b'{"images": [], "annotations": [{"bbox": [\n0,\nNaN,\n "x"]}]}', "line 3, byte 45: expected a JSON number, got NaN. Replace"),
         (b'{"images": [], "annotations": [], "area": -Infinity}', "line 1, byte 42: expected a JSON number, got -Infinity"),
         (b'{"images": [], "annotations": [], "file_name": "caf\xe9"}', "line 1, byte 51: expected UTF-8 text, got 0xe9"),
         (b'{"images": 3, "annotations": []}', "expected a COCO object with the lists images, annotations and categories"),

@@ -104,9 +104,15 @@ def test_lines_end_where_csv_says(tmp_path):
     rows = ["a.jpg,left\u2028right\x0cend,1,2,3,4", ",,,,,", " ", '"b.jpg","two\nlines",1,2,3,4']
     for end in ("\n", "\r\n", "\r"):
         (tmp_path / "a.csv").write_bytes((end.join([header, *rows]) + end).encode())
-        data = augsuite.read(tmp_path / "a.csv")
+        data = augsuite.read(tmp_path)
         assert data.images.names.tolist() == ["a.jpg", "b.jpg"]
         assert data.categories.names.tolist() == ["left\u2028right\x0cend", "two\nlines"]
+
+
+def test_half_a_box_is_never_taken_for_a_label_of_the_image(tmp_path):
+    put(tmp_path, "filename,class,xmin,ymin,xmax\na.jpg,cat,1,2,3\n")
+    with pytest.raises(DataError, match="'xmin, ymin, xmax' speak of a box"):
+        augsuite.read(tmp_path)
 
 
 def test_several_files_are_splits(tmp_path):
