@@ -33,6 +33,9 @@ _POINTWISE = frozenset(
 )
 """Those whose result at a pixel depends on that pixel alone, whatever their parameters."""
 
+_LEAST = 16
+"""Pixels: a narrower image, such as what a warp leaves to see of one, is continued at its border; several fail on it otherwise."""
+
 
 class Guest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pixel transform of albumentations; its subclasses have that transform's parameters as fields."""
@@ -64,6 +67,9 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         # A copy, because seeding the shared one would let two threads draw from one generator.
         transform = copy.copy(_make(self.name, msgspec.json.encode(self)))
         transform.set_random_seed(drawn["seed"])
+        height, width = image.shape[:2]
+        missing = [(0, max(0, _LEAST - height)), (0, max(0, _LEAST - width)), (0, 0)]
+        image = np.pad(image, missing, mode="edge")
         try:
             changed = transform(image=np.ascontiguousarray(image))["image"]
         except Exception as error:  # the guest may raise anything: say whose step it was
@@ -76,7 +82,7 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 f"albumentations.{self.name}: gives {changed.shape} {changed.dtype} for {image.shape} uint8, but a pixel "
                 "step keeps both. Change its parameters."
             )
-        return np.ascontiguousarray(changed, np.uint8)
+        return np.ascontiguousarray(changed[:height, :width], np.uint8)
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from augsuite import config, registry
+from augsuite.augment import policy
+from augsuite.dataset import Sample
 from augsuite.errors import ConfigError
 from augsuite_albumentations import SUMMARIES, UNAVAILABLE
 
@@ -159,3 +161,10 @@ print(json.dumps(digests))
     ]
     assert len(found[0]) == len(SUMMARIES)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["Downscale", "GlassBlur", "Superpixels", "ToGray"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 21), (30, 2)])
+def test_a_sliver_of_an_image_is_no_error(name, shape):
+    sliver = Sample.of(np.full((*shape, 3), 90, np.uint8))
+    assert policy([{"do": f"albumentations.{name}"}])(sliver).image.shape == (*shape, 3)
