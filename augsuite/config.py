@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from augsuite.errors import ConfigError, nearest
+from augsuite.spec import OptionSpec
 
 T = TypeVar("T")
 
@@ -76,6 +77,26 @@ def build(kind: type[T], values: Any, where: str, what: str = "setting") -> T:
         problem, path = (match["problem"], match["path"]) if match else (str(error), None)
         place = f"{where}: {path.lstrip('.')}" if path else where
         raise ConfigError(f"{place}: {problem[:1].lower()}{problem[1:].replace('`', '')}.") from error
+
+
+def check_options(where: str, declared: Iterable[OptionSpec], given: Mapping[str, str]) -> None:
+    """Check options against a declaration.
+
+    Args:
+        where: what they are for, such as `read csv`.
+        declared: those that exist.
+        given: name -> value.
+
+    Raises:
+        ConfigError: naming the option and, for an unknown name or value, the nearest one.
+    """
+    known = {option.name: option for option in declared}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(f"{where}: unknown option {name!r}. {nearest(name, known)}")
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ConfigError(f"{where}: option {name}: unknown value {value!r}. {nearest(value, choices)}")
 
 
 def to_plain(value: Any) -> Any:

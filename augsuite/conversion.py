@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augsuite import registry
+from augsuite.config import check_options
 from augsuite.dataset import Dataset, Intake, checked
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.locate import locate
@@ -270,13 +271,7 @@ def _options(spec: FormatSpec, use: str) -> frozenset[str]:
 
 
 def _check_options(spec: FormatSpec, use: str, options: Mapping[str, str]) -> None:
-    known = {option.name: option for option in spec.options if option.on in {use, "both"}}
-    for name, value in options.items():
-        if name not in known:
-            raise ConfigError(f"unknown option {name!r} to {use} {spec.name}. {nearest(name, known)}")
-        choices = known[name].choices
-        if choices and value not in choices:
-            raise ConfigError(f"option {name} of {spec.name}: {value!r} is none of {', '.join(choices)}.")
+    check_options(f"{use} {spec.name}", [option for option in spec.options if option.on in {use, "both"}], options)
 
 
 def check_target(data: Dataset | None, target: Path, overwrite: bool, source: Path | None = None) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from augsuite import registry
+from augsuite.config import check_options
 from augsuite.conversion import check_target
 from augsuite.dataset import Dataset
 from augsuite.dataset.output import fresh_folder
-from augsuite.errors import ConfigError, nearest
-from augsuite.spec import DatasetSpec
+from augsuite.errors import ConfigError
 
 
 def make(
@@ -43,7 +43,7 @@ def make(
         ConfigError: for an unknown name or option, a value that is not allowed, or a folder that exists.
     """
     spec = registry.find("dataset generator", registry.default().datasets(), name)
-    check_options(spec, options)
+    check_options(name, spec.options, options)
     if images < 1 or seed < 0:
         raise ConfigError(f"{name}: expected 1 image or more and a seed of 0 or more, got {images} and {seed}.")
     target = Path(folder)
@@ -52,21 +52,6 @@ def make(
     with fresh_folder(target) as temporary:
         data = generate(temporary, images, seed, progress or _ignore, **options)
     return replace(data, root=target)
-
-
-def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> None:
-    """Check options against a declaration.
-
-    Raises:
-        ConfigError: naming the option and, for an unknown name or value, the nearest one.
-    """
-    known = {option.name: option for option in spec.options}
-    for key, value in options.items():
-        if key not in known:
-            raise ConfigError(f"{spec.name}: unknown option {key!r}. {nearest(key, known)}")
-        choices = known[key].choices
-        if choices and value not in choices:
-            raise ConfigError(f"{spec.name}: option {key}: unknown value {value!r}. {nearest(value, choices)}")
 
 
 def _ignore(count: int) -> None:
