@@ -178,7 +178,7 @@ def test_unknown_names_say_the_nearest(data, tmp_path, monkeypatch):
         augsuite.write(data, tmp_path / "out", "cocoo")
     with pytest.raises(ConfigError, match="Did you mean 'origin'"):
         augsuite.read(tmp_path / "source", "voc", orign="0")
-    with pytest.raises(ConfigError, match="unknown value .2.*Known: 0, 1"):
+    with pytest.raises(ConfigError, match="unknown value '2'"):
         augsuite.read(tmp_path / "source", "voc", origin="2")
     with pytest.raises(ConfigError, match="unknown option 'unitz'"):
         conversion.convert(tmp_path / "source", tmp_path / "out", "csv", "voc", options={"unitz": "pixel"})
