@@ -168,23 +168,23 @@ class Hue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Turn HSV's hue of every pixel by one random angle.
 
     Attributes:
-        degrees: range of the angle.
+        hue_deg: range of the angle, in degrees.
 
     Source: torchvision.transforms.v2.functional.adjust_hue, in degrees.
     """
 
     pointwise: ClassVar[bool] = True
 
-    degrees: tuple[Angle, Angle] = (-18.0, 18.0)
+    hue_deg: tuple[Angle, Angle] = (-18.0, 18.0)
 
     def __post_init__(self) -> None:
         """Refuse a swapped range."""
-        check_range("degrees", self.degrees)
+        check_range("hue_deg", self.hue_deg)
 
     def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
         """Draw the angle."""
         del scene
-        return {"hue_deg": float(rng.uniform(*self.degrees))}
+        return {"hue_deg": float(rng.uniform(*self.hue_deg))}
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Turn."""

@@ -140,7 +140,7 @@ def test_color_jitter_that_can_change_nothing_draws_nothing():
         (Photometric, {"hue_deg": 200}, "hue_deg"),
         (Photometric, {"brightnes": 3}, "Did you mean 'brightness'?"),
         (jitter.ColorJitter, {"saturation": [-1, 1]}, "saturation"),
-        (jitter.Hue, {"degrees": [-270, 0]}, "degrees"),
+        (jitter.Hue, {"hue_deg": [-270, 0]}, "hue_deg"),
     ],
 )
 def test_bad_parameters_are_one_line(kind, values, said):
