@@ -133,7 +133,7 @@ def write(
         overwrite: exchange an existing dataset for this one.
         images: how image files get there: `copy`, `hardlink`, `symlink` or `none`.
         lossless: write nothing if anything would be lost.
-        intake: takes what was surprising.
+        intake: takes what was surprising; with its `skip_invalid`, broken image files are passed on as they are.
         progress: called with 1 for each image placed.
         options: those of the format.
 
@@ -141,7 +141,7 @@ def write(
         What the format could not hold.
 
     Raises:
-        DataError: if `lossless` is set and something would be lost, or the data cannot be written.
+        DataError: if `lossless` is set and something would be lost, an image file is broken, or the data cannot be written.
         ConfigError: if the folder exists, or the format or an option does not.
     """
     spec = _format(format)
@@ -151,7 +151,7 @@ def write(
         raise ConfigError(f"the format {spec.name!r} can be read only. Write one of: {able}.")
     if images not in PLACINGS:
         raise ConfigError(f"unknown way to place images {images!r}. {nearest(images, PLACINGS)}")
-    target = Path(folder)
+    target, intake = Path(folder), intake or Intake()
     check_target(data, target, overwrite)
     kept, counts = keep(data, spec.keeps, placed=images != "none")
     losses = Losses(counts)
@@ -170,8 +170,8 @@ def write(
             raise DataError(
                 f"{target}: the format {spec.name} would lose {said}. Nothing was written; drop --lossless to accept."
             )
-        missing = place_images(kept, paths, temporary, images, progress)
-    if missing and images != "none" and intake is not None:
+        missing = place_images(kept, paths, temporary, images, intake, progress)
+    if missing and images != "none":
         intake.note(f"{missing:,} of {len(kept):,} images have no file; their annotations were written")
     return losses
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,8 @@ Image = NDArray[np.uint8]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
+_END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+_TAIL_BYTES = 1024  # some programs put bytes of their own after the marker
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -69,6 +72,25 @@ def decode(path: Path, reduce: int = 1) -> Image:
         if pixels is not None:
             return pixels
     return _decode_pillow(data, reduce, path)
+
+
+def check_readable(path: Path) -> None:
+    """Stop at an image file that is broken, without decoding those that are sound.
+
+    The header must be readable. A JPEG or PNG must have its end marker, too; one that has none near its end is decoded to know.
+
+    Raises:
+        DataError: as `decode` does.
+    """
+    read_size(path)
+    with path.open("rb") as file:
+        marker = _END_MARKERS.get(file.read(2))
+        if marker is None:
+            return
+        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+        ends = marker in file.read()
+    if not ends:
+        decode(path)
 
 
 @functools.cache

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from augsuite.dataset.checks import Intake
 from augsuite.dataset.files import inside
+from augsuite.dataset.images import check_readable
 from augsuite.dataset.tables import Dataset
 from augsuite.errors import ConfigError, DataError, PluginError
 
@@ -73,7 +75,12 @@ def _renameat2_exchange(first: Path, second: Path) -> bool:
 
 
 def place_images(
-    data: Dataset, paths: Sequence[str], folder: Path, how: Placing, progress: Callable[[int], None] | None = None
+    data: Dataset,
+    paths: Sequence[str],
+    folder: Path,
+    how: Placing,
+    intake: Intake,
+    progress: Callable[[int], None] | None = None,
 ) -> int:
     """Put the image files of a dataset where its writer wants them.
 
@@ -82,6 +89,7 @@ def place_images(
         paths: for each image a path relative to `folder`.
         folder: an empty folder, or one with annotation files.
         how: `copy`, `hardlink`, `symlink` or `none`.
+        intake: says what happens to an image file that is broken: with `skip_invalid` it is passed on as it is, with a note.
         progress: called with 1 for each image.
 
     Returns:
@@ -107,12 +115,24 @@ def place_images(
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.add(target.parent)
-            _place(data.path(row), target, how)
+            source = data.path(row)
+            if source.is_file():
+                _check(source, intake)
+            _place(source, target, how)
         else:
             missing += not data.images.files[row]
         if progress:
             progress(1)
     return missing
+
+
+def _check(source: Path, intake: Intake) -> None:
+    try:
+        check_readable(source)
+    except DataError as error:
+        if not intake.skip_invalid:
+            raise DataError(f"{error} Or pass --skip-invalid to pass the file on as it is.") from error
+        intake.note(f"{error} Passed on as it is.")
 
 
 def _place(source: Path, target: Path, how: Placing) -> None:

@@ -18,7 +18,7 @@ from augsuite import conversion, registry
 from augsuite.boxes import Layout
 from augsuite.commands.augment import augment as augment_command
 from augsuite.commands.convert import convert as command
-from augsuite.dataset import ABSENT, objects
+from augsuite.dataset import ABSENT, Intake, objects
 from augsuite.dataset.locate import locate
 from augsuite.dataset.output import fresh_folder
 from augsuite.errors import ConfigError, DataError
@@ -116,6 +116,20 @@ def test_lossless_refuses_before_anything_is_left(data, tmp_path):
     with pytest.raises(DataError, match="would lose 2 boxes"):
         augsuite.write(labelled, tmp_path / "out", "folder", lossless=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+@pytest.mark.parametrize("how", ["copy", "hardlink", "symlink"])
+def test_a_broken_image_is_not_passed_on_in_silence(data, tmp_path, how):
+    path = tmp_path / "source" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"b\.jpg: the image cannot be read .*--skip-invalid"):
+        augsuite.write(data, tmp_path / "out", "voc", images=how)
+    assert not (tmp_path / "out").exists()
+    intake = Intake(skip_invalid=True)
+    augsuite.write(data, tmp_path / "out", "voc", images=how, intake=intake)
+    assert (tmp_path / "out" / "JPEGImages" / "b.jpg").read_bytes() == path.read_bytes()
+    assert [note for note in intake.notes if "b.jpg" in note and "Passed on as it is" in note]
+    augsuite.write(data, tmp_path / "without", "voc", images="none")
 
 
 def test_a_missing_image_stops_only_where_it_is_needed(data, tmp_path):

@@ -130,6 +130,25 @@ def test_a_missing_file_is_said(decoder, tmp_path):
         decoder(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp"])
+def test_sound_files_are_told_from_broken_ones_without_decoding(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    PIL.Image.fromarray(gradient(200, 200)).save(path)
+    whole = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "decode", lambda path: pytest.fail("decoded"))
+        images.check_readable(path)
+        path.write_bytes(whole + b"notes of some camera")
+        images.check_readable(path)
+    if name != "a.bmp":
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DataError, match="cannot be read"):
+            images.check_readable(path)
+    path.write_bytes(b"text")
+    with pytest.raises(DataError, match="not an image"):
+        images.check_readable(path)
+
+
 def a_png_that_claims(width: int, height: int) -> bytes:
     """A few bytes whose header claims a huge image."""
 
