@@ -251,13 +251,13 @@ def default() -> Registry:
     Raises:
         ConfigError: if the program itself was to be disabled.
     """
-    from augsuite import builtin
+    from augsuite import __version__, builtin
 
     disabled = disabled_plugins()
     if BUILTIN in disabled:
         raise ConfigError(f"AUGSUITE_DISABLE_PLUGINS: {BUILTIN!r} is the program itself and cannot be left out.")
     registry = Registry(disabled)
-    registry.register(builtin, BUILTIN)
+    registry.register(builtin, BUILTIN, __version__)
     registry.load_entry_points()
     return registry
 
