@@ -69,8 +69,9 @@ def augmented(
     here ignored annotations (crowds, difficult objects) move with their image like the others, and stay ignored.
 
     An extra that says where something is (a mask, an area, keypoints, whether an object is cut off), or that is no plain value
-    and so might, is left out of an image that was moved, and counted; and so is what is true of the original file alone. A box or label of a mixed image gets its weight as the
-    extra `augsuite.weight`. A `normalize` step is the trainer's, and does nothing here.
+    and so might, is left out of an image that was moved, and counted; and so is what is true of the original file alone. A box
+    or label of a mixed image gets its weight as the extra `augsuite.weight`. A `normalize` step is the trainer's, and does
+    nothing here.
 
     Args:
         data: the dataset; its image files must exist.

@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 _DIGITS = 20  # hexadecimal, 80 bits: enough for any number of runs, short enough to read
 
+_CORE = ("augsuite.augment", "augsuite.boxes", "augsuite.dataset", "augsuite.study.session")
+"""What of the core a run's numbers come from; the version alone would not see a change between two releases."""
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One arm with one seed.
@@ -212,14 +215,14 @@ def ask(study: Study, command: str) -> tuple[State, dict[str, dict[str, Any]]]:
 
 
 def code_of(trainer: str, policies: Iterable[Policy]) -> dict[str, str]:
-    """The version of augsuite and a digest of the source of each package at work: the trainer's and the transforms'."""
-    packages = {_trainer_package(trainer)} | {package for policy in policies for package in _packages(policy)}
+    """The version of augsuite and a digest of the source of each part at work: the core's, the trainer's, the transforms'."""
+    packages = {*_CORE, _trainer_package(trainer)} | {package for policy in policies for package in _packages(policy)}
     return {"augsuite": __version__, **{package: source_digest(package) for package in sorted(packages)}}
 
 
 def _part_of(code: Mapping[str, str], trainer: str, policy: Policy) -> dict[str, str]:
     """What of the code one run depends on: a change of one transform leaves the runs without it alone."""
-    return {name: code[name] for name in sorted({"augsuite", _trainer_package(trainer), *_packages(policy)})}
+    return {name: code[name] for name in sorted({"augsuite", *_CORE, _trainer_package(trainer), *_packages(policy)})}
 
 
 def _trainer_package(trainer: str) -> str:

@@ -96,6 +96,16 @@ def test_run_digest_depends_on_the_plugins_code_that_the_run_uses(bench):
     assert not set(runs(study)) & set(before)
 
 
+@pytest.mark.parametrize("part", ["augsuite.augment", "augsuite.boxes", "augsuite.dataset", "augsuite.study.session"])
+def test_run_digest_depends_on_the_part_of_the_core_that_makes_the_numbers(bench, monkeypatch, part):
+    study = load(bench.file)
+    before = runs(study)
+    real = store.source_digest
+    monkeypatch.setattr(store, "source_digest", lambda name: "edited" if name == part else real(name))
+    assert not set(runs(study)) & set(before)
+    assert real("augsuite.augment") != real("augsuite.boxes")
+
+
 def test_one_more_seed_or_arm_keeps_the_runs_there_are(bench):
     study = load(bench.file)
     before = set(runs(study))
