@@ -102,8 +102,15 @@ def read(
         DataError: if a file cannot be read or holds an invalid row.
         ConfigError: if the path, format or an option does not exist, or no format fits.
     """
+    return read_as(path, format, intake or Intake(skip_invalid), options)
+
+
+def read_as(
+    path: str | os.PathLike[str], source_format: str | FormatSpec | None, intake: Intake, options: Mapping[str, str]
+) -> Dataset:
+    """As `read`, with the options as a mapping: their names may be whatever a user typed."""
     found = locate(path)
-    return _read(found, _format(format) if format else detect(found), intake or Intake(skip_invalid), options)
+    return _read(found, _format(source_format) if source_format else detect(found), intake, options)
 
 
 def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, str]) -> Dataset:

@@ -15,6 +15,7 @@ from augsuite import conversion, registry
 from augsuite.augment.offline import Encoding, augmented
 from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import progress
+from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.locate import locate
 from augsuite.errors import ConfigError, nearest
 
@@ -40,7 +41,7 @@ from augsuite.errors import ConfigError, nearest
     help="Of augmented images.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
-@click.option("--from", "source_format", help="The format to read; detected by default.")
+@reading_options
 def augment(
     dataset: Path,
     target: Path,
@@ -52,14 +53,14 @@ def augment(
     splits: tuple[str, ...],
     image_format: str,
     overwrite: bool,
-    source_format: str | None,
+    reading: Reading,
 ) -> None:
     """Write DATASET with augmented copies of its images to the folder DST, whole or not at all."""
     started = time.perf_counter()
     steps = find_policy(policy)
     registry.find("format", registry.default().formats(), target_format)
     conversion.check_target(None, target, overwrite, locate(dataset))  # before all images are rendered
-    data = augsuite.read(dataset, format=source_format)
+    data = reading(dataset)
     rows = _rows_of(data, splits)
     place = target.resolve().parent
     try:

@@ -7,6 +7,7 @@ import msgspec
 
 from augsuite import conversion
 from augsuite.commands import console
+from augsuite.commands.reading import tell
 
 
 @click.command()
@@ -69,9 +70,4 @@ def convert(
     click.echo(
         f"{done.source_format} -> {done.target_format}   {counts}   {done.seconds:.1f} s   lost: {', '.join(done.lost) or 'nothing'}"
     )
-    for line, times in done.notes.items():
-        click.echo(f"note: {line}{f' ({times:,} times)' if times > 1 else ''}", err=True)
-    for line in done.skipped[:20]:
-        click.echo(f"skipped: {line}", err=True)
-    if len(done.skipped) > 20:
-        click.echo(f"skipped: {len(done.skipped) - 20:,} more; --json lists them all", err=True)
+    tell(done.notes, done.skipped)

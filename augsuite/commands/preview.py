@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import PIL.Image
 
-import augsuite
 from augsuite.augment import preview as drawing
 from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import progress
+from augsuite.commands.reading import Reading, reading_options
 from augsuite.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ from augsuite.errors import ConfigError
 @click.option("--variants", type=click.IntRange(0, 50), default=4, show_default=True, help="Samples of each: columns.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses images and random numbers.")
 @click.option("--size", type=click.IntRange(32, 2000), default=300, show_default=True, help="Longest side of an image.")
-@click.option("--format", "format_name", help="The dataset's format; detected by default.")
+@reading_options
 def preview(
     policy: str,
     dataset: Path,
@@ -33,7 +33,7 @@ def preview(
     variants: int,
     seed: int,
     size: int,
-    format_name: str | None,
+    reading: Reading,
 ) -> None:
     """Draw images of DATASET, each followed by what POLICY makes of it, with their boxes.
 
@@ -43,7 +43,7 @@ def preview(
     if output.suffix.lower() not in PIL.Image.registered_extensions():
         raise ConfigError(f"{output}: not the name of an image file. Call it {output.stem or 'grid'}.png.")
     steps = find_policy(policy)
-    data = augsuite.read(dataset, format=format_name)
+    data = reading(dataset)
     rows = drawing.pick(data, samples, seed)
     with progress() as display:
         task = display.add_task("drawing", total=len(rows) * variants)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-import augsuite
 from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.stats import Bin, Spread, Summary, summary
 
@@ -17,11 +17,11 @@ _SIZES = 5  # image sizes shown
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--format", "format_name", help="Its format; detected by default.")
+@reading_options
 @json_option
-def stats(dataset: Path, format_name: str | None, as_json: bool) -> None:
+def stats(dataset: Path, reading: Reading, as_json: bool) -> None:
     """Count images, boxes, classes and sizes of DATASET."""
-    found = summary(with_sizes(augsuite.read(dataset, format=format_name)))
+    found = summary(with_sizes(reading(dataset)))
     if as_json:
         print_json(found)
         return

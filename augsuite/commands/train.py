@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.commands.reading import Reading, reading_options
 from augsuite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _LINE_S = 10.0
 @click.command()
 @click.argument("trainer")
 @click.argument("dataset")
-@click.option("--format", "format_name", help="The dataset's format; detected by default.")
-@click.option("--val", help="Another dataset to measure on.")
+@reading_options
+@click.option("--val", help="Another dataset to measure on, read in the same way.")
 @click.option(
     "--split",
     help="TRAIN or TRAIN:VAL, each a split's name, a number of images or a share of them: train:test, 40:160, 0.8. "
@@ -51,7 +52,7 @@ _LINE_S = 10.0
 def train(
     trainer: str,
     dataset: str,
-    format_name: str | None,
+    reading: Reading,
     val: str | None,
     split: str | None,
     split_seed: int,
@@ -76,7 +77,7 @@ def train(
     settings_of(trainer, config)  # before any file is read
     chosen = policy(policy_name)
     folder = run_folder(out, f"{trainer}-{Path(dataset).name}-{chosen.name}-{seed}")
-    parts, said = divide_data(dataset, format_name, val, split, split_seed)
+    parts, said = divide_data(dataset, reading, val, split, split_seed)
     click.echo(said, err=True)
     with Shown(f"{trainer} on {Path(dataset).name}", spec.metric) as shown:
         record = train_once(
@@ -119,22 +120,21 @@ def run_folder(out: Path | None, name: str) -> Path:
 
 
 def divide_data(
-    dataset: str, format_name: str | None, val: str | None, split: str | None, split_seed: int
+    dataset: str, reading: Reading, val: str | None, split: str | None, split_seed: int
 ) -> tuple[tuple[Dataset, Dataset], str]:
     """The images to train on and those to measure on, and a line that says which they are.
 
     Raises:
         ConfigError: for a split that does not exist, or more images than there are.
     """
-    from augsuite import read
     from augsuite.config import build
     from augsuite.study.file import Split, default_split, divide
 
-    data = read(dataset, format=format_name)
+    data = reading(dataset)
     if val is not None:
         if split is not None:
             raise ConfigError("--val and --split: give one of them.")
-        other = read(val)
+        other = reading(val)
         return (data, other), f"train: all {len(data):,} images of {dataset}   val: all {len(other):,} of {val}"
     if split is None:
         chosen = default_split(data)

@@ -8,6 +8,7 @@ import pytest
 from augsuite.augment import Policy
 from augsuite.augment.policies import policy
 from augsuite.cli import cli, main
+from augsuite.commands.reading import Reading
 from augsuite.commands.train import divide_data, parse_settings
 from augsuite.dataset import Annotations, Categories, Dataset, Images
 from augsuite.errors import ConfigError, DataError
@@ -153,16 +154,16 @@ def test_values_are_written_as_in_yaml():
 
 
 def test_a_split_is_what_was_asked_for(folder):
-    (train, val), said = divide_data(str(folder), None, None, "4:2", 0)
+    (train, val), said = divide_data(str(folder), Reading(), None, "4:2", 0)
     assert sorted([*train.images.names, *val.images.names]) == [f"{row}.png" for row in range(6)]
     assert "train: 4 images" in said
     assert "drawn with seed 0" in said
-    (train, val), _ = divide_data(str(folder), None, None, "0.5", 1)
+    (train, val), _ = divide_data(str(folder), Reading(), None, "0.5", 1)
     assert (len(train), len(val)) == (3, 3)
-    (train, val), said = divide_data(str(folder), None, str(folder), None, 0)
+    (train, val), said = divide_data(str(folder), Reading(), str(folder), None, 0)
     assert (len(train), len(val)) == (6, 6)
     with pytest.raises(ConfigError, match="unknown split 'trian'"):
-        divide_data(str(folder), None, None, "trian", 0)
+        divide_data(str(folder), Reading(), None, "trian", 0)
 
 
 def test_the_command_trains_and_says_where_everything_is(folder, tmp_path, capsys):
