@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,8 +153,8 @@ def write(
     """
     spec = _format(format)
     _check_options(spec, "write", options)
-    if spec.write is None:
-        able = ", ".join(name for name, other in registry.default().formats().items() if other.write)
+    if not spec.writable:
+        able = ", ".join(name for name, other in registry.default().formats().items() if other.writable)
         raise ConfigError(f"the format {spec.name!r} can be read only. Write one of: {able}.")
     if images not in PLACINGS:
         raise ConfigError(f"unknown way to place images {images!r}. {nearest(images, PLACINGS)}")
@@ -170,7 +170,7 @@ def write(
     if "sizes" in spec.keeps:
         kept = with_sizes(kept)
     with fresh_folder(target) as temporary:
-        paths = registry.load(spec.write, f"format {spec.name}", "all")(kept, temporary, losses, **options)
+        paths = _write(spec, kept, temporary, losses, options)
         losses = Losses(+losses)
         if lossless and losses:
             said = "; ".join(describe(losses, data))
@@ -181,6 +181,15 @@ def write(
     if missing and images != "none":
         intake.note(f"{missing:,} of {len(kept):,} images have no file; their annotations were written")
     return losses
+
+
+def _write(spec: FormatSpec, data: Dataset, folder: Path, losses: Losses, options: Mapping[str, str]) -> Sequence[str]:
+    """Have a format write a whole dataset."""
+    if spec.write_parts is None:
+        assert spec.write is not None
+        return registry.load(spec.write, f"format {spec.name}", "all")(data, folder, losses, **options)
+    writer = registry.load(spec.write_parts, f"format {spec.name}", "all")
+    return [path for paths in writer([data], folder, losses, **options) for path in paths]
 
 
 def convert(

@@ -67,6 +67,44 @@ class Write(Protocol):
         """
 
 
+class ReadParts(Protocol):
+    """Reads a dataset in parts."""
+
+    def __call__(self, path: Path, intake: Intake, **options: str) -> Iterator[Dataset]:
+        """Read a folder or a file as several datasets, which together are what `Read` gives, in the same order of images.
+
+        Each part has all categories and all that is said of the dataset as a whole, some of the images, and all annotations of these.
+        Ids are those of the whole.
+
+        Args:
+            path: what the user named.
+            intake: takes what is invalid or surprising.
+            options: those that the declaration lists.
+
+        Raises:
+            DataError: as `Read` does; it may come after some parts.
+        """
+
+
+class WriteParts(Protocol):
+    """Writes a dataset from parts."""
+
+    def __call__(
+        self, parts: Iterable[Dataset], folder: Path, losses: Losses, **options: str
+    ) -> Iterator[Sequence[str]]:
+        """Write parts of a dataset, as `ReadParts` gives them, into `folder`; the same bytes however the dataset is cut.
+
+        Args:
+            parts: at least one; taken one by one.
+            folder: where to write.
+            losses: takes what cannot be represented.
+            options: those that the declaration lists.
+
+        Yields:
+            For each part what `Write` returns: one path for each of its images. All files are whole when the iterator ends.
+        """
+
+
 class MakeDataset(Protocol):
     """Makes a dataset on this machine."""
 

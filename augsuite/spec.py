@@ -69,13 +69,15 @@ class FormatSpec:
         name: what the user types after `--to`.
         summary: one line for the listing.
         patterns: glob patterns, relative to the dataset's folder, of the files that hold annotations.
-        keeps: what a round trip gives back: extras by name (`coco.area`) or all of an owner (`coco.*`), and of `names` (images
-            without a file too), `boxes`, `image_labels`, `ids`, `splits`, `sizes`, `ignore`, `empty_images`,
-            `unused_categories`. The rest is counted as lost.
+        keeps: what a round trip gives back: extras by name (`coco.area`, `segmentation`, `score`) or all of an owner (`coco.*`), and
+            of `names` (images without a file too), `boxes`, `image_labels`, `ids`, `splits`, `sizes`, `ignore`, `empty_images`,
+            `unused_categories`, `polygons` (of `segmentation`, those values that are no RLE). The rest is counted as lost.
         detect: how sure the plugin is that a path holds this format.
         read: reads it.
-        write: writes it; None where it is read only.
+        write: writes it; None where it is read only, or written in parts.
         options: what reader and writer take beyond a path.
+        read_parts: reads it in parts, in memory that does not grow with the dataset; None where it is read as a whole only.
+        write_parts: writes it from parts, in memory that does not grow; it takes the place of `write`.
     """
 
     name: str
@@ -86,6 +88,13 @@ class FormatSpec:
     read: Ref[protocols.Read]
     write: Ref[protocols.Write] | None = None
     options: tuple[OptionSpec, ...] = ()
+    read_parts: Ref[protocols.ReadParts] | None = None
+    write_parts: Ref[protocols.WriteParts] | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether it can be written."""
+        return self.write is not None or self.write_parts is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def formats(as_json: bool) -> None:
     rows = [
         [
             name,
-            "read, write" if spec.write else "read",
+            "read, write" if spec.writable else "read",
             spec.summary,
             registry.default().owner("augsuite_formats", name),
         ]

@@ -2,10 +2,11 @@
 
 from augsuite.dataset.checks import Intake, checked
 from augsuite.dataset.sample import ArraySource, FileSource, Sample
-from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Images, objects, strings
+from augsuite.dataset.tables import ABSENT, UNREAD, Annotations, Categories, Dataset, Images, objects, strings
 
 __all__ = [
     "ABSENT",
+    "UNREAD",
     "Annotations",
     "ArraySource",
     "Categories",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,11 @@ from augsuite.errors import DataError
 
 LARGEST = 1e15
 """Coordinates are smaller than that: beyond it a float64 holds no part of a pixel, and areas soon overflow."""
+
+
+def kept(key: str, keeps: Collection[str]) -> bool:
+    """Whether an extra is among those named: itself, or as one of `coco.*`."""
+    return key in keeps or f"{key.partition('.')[0]}.*" in keeps
 
 
 def number(text: str | None) -> float:
@@ -32,9 +38,14 @@ class Intake:
         skip_invalid: leave invalid rows out instead of stopping.
         skipped: what was left out, one line each.
         notes: surprises that lose nothing, such as a file name that differs from its XML's: line -> how often.
+        allow_outside: let names of images lead outside the dataset's folder.
+        wants: the extras that somebody will look at, by name (`coco.area`) or owner (`coco.*`); None for all. A reader may put `UNREAD`
+            in place of the values of all others, which saves time and memory.
     """
 
     skip_invalid: bool = False
+    allow_outside: bool = False
+    wants: Collection[str] | None = None
     skipped: list[str] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -53,6 +64,10 @@ class Intake:
             rows = f"1 of {total:,} rows" if total else "this row"
             raise DataError(f"{where}: {problem}. Fix the file, or pass --skip-invalid to leave out {rows}.")
         self.skipped.append(f"{where}: {problem}")
+
+    def wanted(self, key: str) -> bool:
+        """Whether somebody will look at the values of an extra."""
+        return self.wants is None or kept(key, self.wants)
 
     def note(self, text: str) -> None:
         """Report a surprise that loses nothing; the same text is counted."""

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from augsuite.dataset.checks import kept
+from augsuite.dataset.shapes import is_polygons
 from augsuite.dataset.tables import ABSENT, Dataset, Extra, Rows
 
 
@@ -58,7 +60,9 @@ def keep(data: Dataset, keeps: Collection[str], placed: bool = True) -> tuple[Da
         lost["unused categories"] = len(categories) - len(np.unique(table.category_rows))
     for extras in (images.extra, categories.extra, table.extra):
         lost.update(_extras(extras, keeps))
-    lost.update({key: 1 for key in data.extra if not _kept(key, keeps)})
+    if "polygons" in keeps and "segmentation" in table.extra and "segmentation" not in keeps:
+        lost["segmentation"] -= sum(is_polygons(value) for value in table.extra["segmentation"].tolist())
+    lost.update({key: 1 for key in data.extra if not kept(key, keeps)})
     return data, +lost
 
 
@@ -72,11 +76,6 @@ def _extras(extras: Extra, keeps: Collection[str]) -> Counter[str]:
         {
             key: sum(value is not ABSENT for value in values.tolist())
             for key, values in extras.items()
-            if not _kept(key, keeps)
+            if not kept(key, keeps)
         }
     )
-
-
-def _kept(key: str, keeps: Collection[str]) -> bool:
-    """Whether an extra is kept, by its name or as one of `coco.*`."""
-    return key in keeps or f"{key.partition('.')[0]}.*" in keeps

@@ -6,6 +6,7 @@ Frozen; every edit returns a new one through `take` or `dataclasses.replace`. Ro
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,19 @@ Extra = Mapping[str, NDArray[np.object_]]
 
 ABSENT = msgspec.UNSET
 """What an extra holds for a row whose file did not say anything; None is a value that the file did say."""
+
+
+class Unread(enum.Enum):
+    """See `UNREAD`."""
+
+    VALUE = "unread"
+
+    def __repr__(self) -> str:
+        return "UNREAD"
+
+
+UNREAD = Unread.VALUE
+"""What an extra holds for a row whose file did say something that nobody asked for (`Intake.wants`): it is counted, never written."""
 
 _NOTHING: Extra = MappingProxyType({})
 
@@ -149,7 +163,9 @@ class Annotations:
         layout: what the four numbers mean.
         ids: `(N,)` int64, as read, or row + 1.
         ignore: `(N,)` bool: no training target, and neither hit nor miss in an evaluation (COCO's crowd, VOC's difficult).
-        extra: as in `Images`.
+        extra: as in `Images`; beside those of formats two that formats share: `segmentation`, a shape in the image's pixels as COCO
+            writes it (a list of polygons `[[x, y, x, y, ...], ...]`, or an RLE object with `size` and `counts`), decoded or as
+            `msgspec.Raw`; and `score`, the confidence of a detection, in [0, 1].
     """
 
     image_rows: Rows

@@ -72,7 +72,30 @@ def example_datasets(folder: Path) -> Mapping[str, Dataset]:
             [0, 0, 1, 2], [0, 1, 1, 0], np.array([[1, 2, 3, 4], [np.nan] * 4, [np.nan] * 4, [2, 2, 9, 9]])
         ),
     )
-    return {"plain": plain, "hard": hard, "labels": labels, "fractions": fractions, "tiny": tiny, "both": both}
+    rings = [[[3, 4, 30, 4, 30, 30.5, 3, 12.25]], [[0.1, 0.2, 20, 0.2, 9, 9.7], [21, 12, 41, 12, 41, 30, 30.5, 30]]]
+    shapes = replace(
+        plain,
+        annotations=Annotations.of(
+            [0, 0, 1, 2, 2],
+            [0, 1, 1, 0, 1],
+            np.array([[3, 4, 30, 30.5], [3, 4, 31, 30], [0.1, 0.2, 41, 30], [5, 5, 6, 7], [1, 1, 9, 9]], float),
+            extra={
+                "segmentation": objects(
+                    [rings[0], rings[0], rings[1], ABSENT, {"size": [30, 42], "counts": [0, 9, 1251]}]
+                ),
+                "score": objects([0.5, ABSENT, 0.25, 0.987654321, 1.0]),
+            },
+        ),
+    )
+    return {
+        "plain": plain,
+        "hard": hard,
+        "labels": labels,
+        "fractions": fractions,
+        "tiny": tiny,
+        "both": both,
+        "shapes": shapes,
+    }
 
 
 def without_files(data: Dataset) -> Dataset:

@@ -24,6 +24,7 @@ import numpy as np
 from augsuite import conversion
 from augsuite.dataset import ABSENT, Dataset, Intake
 from augsuite.dataset.images import read_size
+from augsuite.dataset.shapes import polygons
 from augsuite.errors import AugsuiteError, DataError
 from augsuite.protocols import Losses
 from augsuite.spec import FormatSpec
@@ -31,6 +32,7 @@ from augsuite.testing.examples import example_datasets, renamed, with_notes, wit
 
 KEEPS = frozenset(
     {"names", "boxes", "image_labels", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories"}
+    | {"segmentation", "polygons", "score"}
 )
 TOLERANCE = 1e-6
 """How far, in pixels, a coordinate may move without being counted as a loss."""
@@ -43,7 +45,13 @@ class ContractError(AssertionError):
 def check_declaration(spec: FormatSpec, folder: Path) -> None:
     """The references load, and `keeps` uses the words it may."""
     del folder
-    for name, ref in (("detect", spec.detect), ("read", spec.read), ("write", spec.write)):
+    for name, ref in (
+        ("detect", spec.detect),
+        ("read", spec.read),
+        ("write", spec.write),
+        ("read_parts", spec.read_parts),
+        ("write_parts", spec.write_parts),
+    ):
         if ref is not None and not callable(ref.load()):
             raise ContractError(f"{spec.name}: {name} points at {ref.target}, which cannot be called")
     unknown = sorted(word for word in spec.keeps - KEEPS if "." not in word)
@@ -55,7 +63,7 @@ def check_declaration(spec: FormatSpec, folder: Path) -> None:
 
 def check_round_trip(spec: FormatSpec, folder: Path) -> None:
     """What is written is detected, and read back: whole, but for what was counted as lost."""
-    if spec.write is None:
+    if not spec.writable:
         return
     written = 0
     for name, data in example_datasets(folder / "given").items():
@@ -84,7 +92,7 @@ def check_round_trip(spec: FormatSpec, folder: Path) -> None:
 
 def check_stays_inside(spec: FormatSpec, folder: Path) -> None:
     """Nothing is written outside the folder, whatever the names; a refusal leaves nothing behind."""
-    if spec.write is None:
+    if not spec.writable:
         return
     data = example_datasets(folder / "given")["plain"]
     for number, name in enumerate(("../outside.jpg", "/outside.jpg", "a/../../outside.jpg", "..", "")):
@@ -105,7 +113,7 @@ def check_stays_inside(spec: FormatSpec, folder: Path) -> None:
 def check_bad_input(spec: FormatSpec, folder: Path) -> None:
     """Files cut short, emptied or overwritten give a dataset or a DataError, and `detect` never raises."""
     spec.detect.load()(folder / "nothing here")
-    if spec.write is None:
+    if not spec.writable:
         return
     given = example_datasets(folder / "given")
     for name in ("plain", "labels"):
@@ -232,7 +240,19 @@ def _compare_extras(
 ) -> None:
     for key, values in extra.items():
         theirs = others[key][other] if key in others else ABSENT
-        seen[key] += values[row] is not ABSENT and not _same(values[row], theirs)
+        same = _same_shape if key == "segmentation" else _same
+        seen[key] += values[row] is not ABSENT and not same(values[row], theirs)
+
+
+def _same_shape(first: Any, second: Any) -> bool:
+    """Polygons may move by the tolerance; RLE may not."""
+    rings, others = polygons(first), polygons(second)
+    if rings is None or others is None:
+        return _same(first, second)
+    return len(rings) == len(others) and all(
+        len(ring) == len(other) and np.allclose(ring, other, rtol=0, atol=TOLERANCE)
+        for ring, other in zip(rings, others, strict=True)
+    )
 
 
 def _same(first: Any, second: Any) -> bool:

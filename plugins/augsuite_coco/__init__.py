@@ -16,7 +16,19 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         summary="COCO JSON: images, categories, boxes, masks and keypoints of a split in one file",
         patterns=("annotations/*.json", "*/_annotations.coco.json", "*.json"),
         keeps=frozenset(
-            {"names", "boxes", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories", "coco.*"}
+            {
+                "names",
+                "boxes",
+                "ids",
+                "splits",
+                "sizes",
+                "ignore",
+                "empty_images",
+                "unused_categories",
+                "coco.*",
+                "segmentation",
+                "score",
+            }
         ),
         detect=Ref("augsuite_coco.layout:detect"),
         read=Ref("augsuite_coco.reader:read"),

@@ -17,6 +17,9 @@ from augsuite.errors import DataError
 from augsuite_coco import layout
 from augsuite_coco.model import LARGEST_ID, OWN, AnnotationRow, CategoryRow, Document, ImageRow, Part, load
 
+_EXTRAS = {"segmentation": "segmentation", "score": "score"}
+"""Keys that formats share."""
+
 
 @dataclass
 class _Columns:
@@ -39,7 +42,7 @@ class _Columns:
             column.extend([ABSENT] * (self.length - len(column)))
 
     def _append(self, key: str, column: list[Any]) -> None:
-        self.values.setdefault(f"coco.{key}", [ABSENT] * self.length).extend(column)
+        self.values.setdefault(_EXTRAS.get(key, f"coco.{key}"), [ABSENT] * self.length).extend(column)
 
     def extra(self) -> dict[str, Any]:
         return {key: objects(column) for key, column in self.values.items()}

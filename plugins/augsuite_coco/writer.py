@@ -94,7 +94,7 @@ def _rows(columns: dict[str, list[Any]], extra: Mapping[str, Any]) -> list[dict[
     keys = list(columns)
     rows = [dict(zip(keys, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     for key, values in extra.items():
-        if key.startswith(PREFIX):
+        if key.startswith(PREFIX) or key in {"segmentation", "score"}:
             name = key.removeprefix(PREFIX)
             for row, value in zip(rows, values.tolist(), strict=True):
                 if value is not ABSENT:

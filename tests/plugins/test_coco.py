@@ -48,7 +48,7 @@ def test_a_file_becomes_tables():
     assert table.category_rows.tolist() == [0, 1]
     assert table.extra["coco.area"].tolist() == [2765.1486500000005, 8.5]
     assert table.extra["coco.num_keypoints"].tolist() == [1, ABSENT]
-    assert msgspec.json.decode(table.extra["coco.segmentation"][1]) == {"counts": [272, 2, 4], "size": [426, 640]}
+    assert msgspec.json.decode(table.extra["segmentation"][1]) == {"counts": [272, 2, 4], "size": [426, 640]}
     assert data.extra["coco.info"] == {"description": "made by hand", "year": 2026}
 
 
