@@ -46,7 +46,7 @@ def data(tmp_path):
         extra={
             "coco.iscrowd": objects([0, 0, 1]),
             "coco.area": objects([200, 5000, 900]),
-            "coco.segmentation": objects([[[10, 5, 30, 5, 30, 15]], ABSENT, {"size": [40, 60], "counts": "xx"}]),
+            "segmentation": objects([[[10, 5, 30, 5, 30, 15]], ABSENT, {"size": [40, 60], "counts": "xx"}]),
             "coco.note": objects([None, "fine", ABSENT]),
         },
     )
@@ -75,14 +75,14 @@ def test_a_mirror_by_hand(data, tmp_path):
     assert table.ignore.tolist() == [False, False, True] * 2
     for row, original in ((2, 0), (3, 1)):
         assert np.array_equal(result.sample(row).image, data.sample(original).image[:, ::-1])
-    assert losses == {"coco.area": 3, "coco.segmentation": 2, "coco.coco_url": 1}
+    assert losses == {"coco.area": 3, "segmentation": 2, "coco.coco_url": 1}
 
 
 def test_extras_stay_where_they_are_still_true(data, tmp_path):
     extra = build(data, tmp_path / "out")[0].annotations.extra
     assert extra["coco.iscrowd"].tolist() == [0, 0, 1, 0, 0, 1]
     assert extra["coco.note"].tolist() == [None, "fine", ABSENT] * 2
-    assert extra["coco.segmentation"].tolist()[3:] == [ABSENT] * 3
+    assert extra["segmentation"].tolist()[3:] == [ABSENT] * 3
     assert extra["coco.area"].tolist() == [200, 5000, 900, ABSENT, ABSENT, ABSENT]
     result, losses = build(data, tmp_path / "out", [{"do": "brightness"}])
     assert result.annotations.extra["coco.area"].tolist() == [200, 5000, 900] * 2
@@ -176,7 +176,7 @@ def test_command_writes_what_pycocotools_reads(source, tmp_path, capsys):
     coco = pytest.importorskip("pycocotools.coco")
     done = run(source, tmp_path / "out", "--policy", "flip", "--to", "coco", "--copies", 2)
     assert done.exit_code == 0, done.output
-    assert "coco.segmentation" in done.stdout
+    assert "segmentation" in done.stdout
     found = coco.COCO(tmp_path / "out" / "annotations" / "instances_train.json")
     capsys.readouterr()
     assert len(found.getImgIds()) == 3
