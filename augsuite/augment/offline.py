@@ -19,6 +19,7 @@ from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
 from augsuite.dataset.files import inside, unique
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.stale import is_of_file, moved_makes_wrong
 from augsuite.dataset.tables import Extra, Rows
 from augsuite.errors import ConfigError
 from augsuite.protocols import Losses
@@ -29,11 +30,6 @@ WEIGHT = "augsuite.weight"
 """The extra that holds a mixed box's or label's weight where it is below 1; a format that cannot keep it counts it as lost."""
 
 _SAVE: Mapping[str, dict[str, Any]] = {"jpg": {"quality": 95}, "png": {"compress_level": 3}}
-_PLACED = frozenset(
-    {"area", "bbox", "keypoints", "mask", "num_keypoints", "obb", "points", "polygon", "rotation", "segmentation"}
-    | {"truncated"}  # a crop cuts objects that were whole
-)
-_OF_FILE = frozenset({"coco_url", "path", "segmented"})
 
 
 @dataclass(frozen=True)
@@ -219,12 +215,9 @@ def _annotation_extras(
     """The extras of annotations, without what moving an image makes wrong; that is counted."""
     result = {}
     for key, values in extras.items():
-        named = key.rpartition(".")[2].lower() in _PLACED
         taken = [values[row] if row >= 0 else ABSENT for row in rows.tolist()]
         wrong = [
-            at
-            for at in np.flatnonzero(moved).tolist()
-            if taken[at] is not ABSENT and (named or not isinstance(taken[at], str | int | float | None))
+            at for at in np.flatnonzero(moved).tolist() if taken[at] is not ABSENT and moved_makes_wrong(key, taken[at])
         ]
         result[key] = _without(kept[key], taken, wrong)
         losses[key] += len(wrong)
@@ -236,8 +229,7 @@ def _image_extras(kept: Extra, extras: Extra, rows: Rows, losses: Losses) -> dic
     result = {}
     for key, values in extras.items():
         taken = values[rows].tolist()
-        named = key.rpartition(".")[2].lower() in _OF_FILE
-        wrong = [at for at, value in enumerate(taken) if named and value is not ABSENT]
+        wrong = [at for at, value in enumerate(taken) if is_of_file(key) and value is not ABSENT]
         result[key] = _without(kept[key], taken, wrong)
         losses[key] += len(wrong)
     return result

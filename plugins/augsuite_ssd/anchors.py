@@ -6,6 +6,7 @@ numpy: it takes a small part of a millisecond, beside tens of them for the netwo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,28 +20,53 @@ CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
 
 
-def make_anchors(grids: Sequence[tuple[int, int]], sizes: Sequence[Sequence[float]], ratios: Sequence[float]) -> Array:
-    """The anchors of all scales.
+Shape = tuple[float, float]
+"""Width and height of an anchor, as fractions of the image."""
 
-    `n` sizes and `m` ratios give `n + m - 1` anchors at each position: every size with the first ratio, then the first size with
-    every other ratio. Sizes are fractions of the image; a ratio is width over height as fractions too, so that a ratio of 1 is a
-    square on a square input.
+
+def anchor_shapes(
+    sizes: Sequence[Sequence[float]], ratios: Sequence[float], given: Sequence[Shape] = ()
+) -> list[list[Shape]]:
+    """The shapes of the anchors at each position, scale by scale.
+
+    `n` sizes and `m` ratios give `n + m - 1` shapes: every size with the first ratio, then the first size with every other ratio.
+    Sizes are fractions of the image; a ratio is width over height as fractions too, so that a ratio of 1 is a square on a square
+    input. Shapes that are given go each to the scale one of whose sizes is nearest, in ratio, to the square root of their area, and
+    replace what that scale would have had; a scale that gets none keeps its sizes and ratios.
 
     Args:
-        grids: height and width of each scale's feature map.
         sizes: the sizes of each scale.
         ratios: the ratios, for all scales.
-
-    Returns:
-        `(A, 4)` XYXY, ordered by scale, row, column, anchor; those at the border reach beyond [0, 1].
+        given: shapes, such as `augsuite anchors` suggests.
 
     Source: Zhang et al., Dive into Deep Learning, section 14.4.1, after Liu et al. 2016, SSD, section 2.2, arXiv:1512.02325.
     """
+    placed: list[list[Shape]] = [[] for _ in sizes]
+    for width, height in given:
+        side = (width * height) ** 0.5
+        distances = [min(abs(math.log(side / size)) for size in own) for own in sizes]
+        placed[distances.index(min(distances))].append((width, height))
+    return [
+        own
+        or [(size * ratios[0] ** 0.5, size / ratios[0] ** 0.5) for size in scale]
+        + [(scale[0] * ratio**0.5, scale[0] / ratio**0.5) for ratio in ratios[1:]]
+        for own, scale in zip(placed, sizes, strict=True)
+    ]
+
+
+def make_anchors(grids: Sequence[tuple[int, int]], shapes: Sequence[Sequence[Shape]]) -> Array:
+    """The anchors of all scales.
+
+    Args:
+        grids: height and width of each scale's feature map.
+        shapes: the shapes at each position of each scale.
+
+    Returns:
+        `(A, 4)` XYXY, ordered by scale, row, column, anchor; those at the border reach beyond [0, 1].
+    """
     scales = []
-    for (height, width), own in zip(grids, sizes, strict=True):
-        shapes = [(size * ratios[0] ** 0.5, size / ratios[0] ** 0.5) for size in own]
-        shapes += [(own[0] * ratio**0.5, own[0] / ratio**0.5) for ratio in ratios[1:]]
-        half = np.array(shapes) / 2
+    for (height, width), own in zip(grids, shapes, strict=True):
+        half = np.array(own) / 2
         y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
         centers = np.stack([x, y], axis=-1)[:, :, None, :]
         scales.append(np.concatenate([centers - half, centers + half], axis=-1).reshape(-1, 4))

@@ -25,7 +25,7 @@ from augsuite.boxes import bounds, corner_points
 from augsuite.dataset.evaluation import Detections, evaluate_detections, write_results
 from augsuite.errors import ConfigError
 from augsuite.protocols import RunRecord
-from augsuite_ssd.anchors import decode, encode, make_anchors, match, mine_negatives, overlaps
+from augsuite_ssd.anchors import anchor_shapes, decode, encode, make_anchors, match, mine_negatives, overlaps
 
 Count = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
@@ -47,6 +47,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         warmup_epochs: over which the learning rate rises from 0.
         sizes: of the anchors at each of the five scales, finest first, as fractions of the image.
         ratios: width over height of the anchors.
+        shapes: width and height of anchors as fractions of the image, such as `augsuite anchors` suggests; each goes to the scale that
+            has the nearest of `sizes`, and replaces what that scale would have had from `sizes` and `ratios`.
         width: channels of the four coarse scales; those before have an eighth, a quarter and a half.
         match_iou: overlap from which an anchor belongs to a box.
         negatives: background anchors in the loss for each matched one.
@@ -79,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         (0.85, 0.95),
     )
     ratios: Annotated[tuple[Annotated[float, Meta(gt=0.05, lt=20)], ...], Meta(min_length=1)] = (1.0, 2.0, 0.5)
+    shapes: tuple[tuple[Fraction, Fraction], ...] = ()
     width: Annotated[int, Meta(ge=8, le=1024, multiple_of=8)] = 128
     match_iou: Share = 0.5
     negatives: Annotated[float, Meta(ge=0)] = 3.0
@@ -137,7 +140,7 @@ class Detector(nn.Module):
             ]
         )
         channels = [width // 2, width, width, width, width]
-        counts = [len(sizes) + len(config.ratios) - 1 for sizes in config.sizes]
+        counts = [len(shapes) for shapes in anchor_shapes(config.sizes, config.ratios, config.shapes)]
         self.class_heads = nn.ModuleList(
             nn.Conv2d(c, n * (classes + 1), 3, padding=1) for c, n in zip(channels, counts, strict=True)
         )
@@ -156,7 +159,8 @@ class Detector(nn.Module):
 def anchors_of(config: Config) -> np.ndarray:
     """`(A, 4)` the anchors of the network's five feature maps, in the order of its outputs."""
     sides = [config.size // 4, config.size // 8, config.size // 16, config.size // 32, 1]
-    return make_anchors([(side, side) for side in sides], config.sizes, config.ratios)
+    shapes = anchor_shapes(config.sizes, config.ratios, config.shapes)
+    return make_anchors([(side, side) for side in sides], shapes)
 
 
 # Targets and loss

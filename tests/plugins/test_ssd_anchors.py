@@ -4,11 +4,11 @@ import torch
 import torchvision
 
 from augsuite.boxes import iou as core_iou
-from augsuite_ssd.anchors import decode, encode, make_anchors, match, mine_negatives, overlaps
+from augsuite_ssd.anchors import anchor_shapes, decode, encode, make_anchors, match, mine_negatives, overlaps
 
 
 def test_sizes_and_ratios_by_hand():
-    anchors = make_anchors([(1, 2)], [(0.5, 0.25)], (1.0, 4.0, 0.25))
+    anchors = make_anchors([(1, 2)], anchor_shapes([(0.5, 0.25)], (1.0, 4.0, 0.25)))
     assert anchors.shape == (1 * 2 * (2 + 3 - 1), 4)
     first = anchors[:4]
     np.testing.assert_allclose((first[:, :2] + first[:, 2:]) / 2, [[0.25, 0.5]] * 4)
@@ -17,8 +17,19 @@ def test_sizes_and_ratios_by_hand():
     np.testing.assert_allclose((anchors[4:, :2] + anchors[4:, 2:]) / 2, [[0.75, 0.5]] * 4)
 
 
+def test_given_shapes_take_the_place_of_the_nearest_scale():
+    # Sides 0.1, 0.11 and 0.4; in ratio, 0.11 is nearer to 0.1 than to 0.3, and 0.4 nearer to 0.3 than to 0.9.
+    given = [(0.2, 0.05), (0.11, 0.11), (0.8, 0.2)]
+    shapes = anchor_shapes([(0.05, 0.1), (0.3,), (0.9,)], (1.0, 4.0), given)
+    assert shapes[:2] == [[(0.2, 0.05), (0.11, 0.11)], [(0.8, 0.2)]]
+    assert shapes[2] == [(0.9, 0.9), (1.8, 0.45)]
+    anchors = make_anchors([(2, 2), (1, 1), (1, 1)], shapes)
+    assert len(anchors) == 4 * 2 + 1 + 2
+    np.testing.assert_allclose(anchors[8], [0.1, 0.4, 0.9, 0.6], rtol=1e-6)
+
+
 def test_anchors_stand_row_by_row_scale_by_scale():
-    anchors = make_anchors([(2, 3), (1, 1)], [(0.1,), (0.9,)], (1.0,))
+    anchors = make_anchors([(2, 3), (1, 1)], [[(0.1, 0.1)], [(0.9, 0.9)]])
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2
     expected = [[1 / 6, 0.25], [0.5, 0.25], [5 / 6, 0.25], [1 / 6, 0.75], [0.5, 0.75], [5 / 6, 0.75], [0.5, 0.5]]
     np.testing.assert_allclose(centers, expected, rtol=1e-6)
