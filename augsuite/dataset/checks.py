@@ -133,6 +133,10 @@ def checked(data: Dataset, where: str) -> Dataset:
 
 
 def _unique(where: str, name: str, values: np.ndarray) -> None:
+    if values.dtype != object:
+        ordered = values if (values[1:] > values[:-1]).all() else np.sort(values)
+        if (ordered[1:] > ordered[:-1]).all():
+            return
     counts = Counter(values.tolist())
     if len(counts) != len(values):
         value, times = counts.most_common(1)[0]

@@ -15,10 +15,12 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         name="csv",
         summary="CSV with a header: one row per box, columns in any order",
         patterns=("*.csv", "*.tsv"),
-        keeps=frozenset({"names", "boxes", "image_labels", "splits", "sizes", "ignore", "empty_images", "csv.*"}),
+        keeps=frozenset(
+            {"names", "boxes", "image_labels", "splits", "sizes", "ignore", "empty_images", "score", "csv.*"}
+        ),
         detect=Ref("augsuite_csv.layout:detect"),
         read=Ref("augsuite_csv.reader:read"),
-        write=Ref("augsuite_csv.writer:write"),
+        write_parts=Ref("augsuite_csv.writer:write_parts"),
         options=(
             OptionSpec(
                 "units",

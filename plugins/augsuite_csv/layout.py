@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from augsuite.dataset.files import Finder, entries, read_text
+from augsuite.dataset.files import entries, read_text
+from augsuite.dataset.finder import Finder
 from augsuite.errors import DataError
 from augsuite_csv.header import Header, box_names, understand
 
@@ -83,11 +84,15 @@ def _numbered(file: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, li
             yield getattr(reader, "line_num", 0), row
 
 
-def find_images(file: Path, names: Sequence[str]) -> Finder:
+def find_images(file: Path, names: Sequence[str], *, allow_outside: bool = False) -> Finder:
     """A finder at the root where most of a file's first images are: the file's folder, else the one above."""
     own = file.resolve().parent
-    here = Finder(own, ("", "images", "JPEGImages", file.stem, f"images/{file.stem}"))
-    above = Finder(own.parent, ("images", "JPEGImages", "", own.name, file.stem, f"images/{file.stem}"))
+    here = Finder(own, ("", "images", "JPEGImages", file.stem, f"images/{file.stem}"), allow_outside=allow_outside)
+    above = Finder(
+        own.parent,
+        ("images", "JPEGImages", "", own.name, file.stem, f"images/{file.stem}"),
+        allow_outside=allow_outside,
+    )
     few = list(names[:50])
     found = [sum(bool(finder.look(name) or finder.look(name, stem=True)) for name in few) for finder in (here, above)]
     return above if found[1] > found[0] else here
