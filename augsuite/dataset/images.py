@@ -39,7 +39,7 @@ def read_size(path: Path) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
-            with PIL.Image.open(path) as image:
+            with path.open("rb") as file, PIL.Image.open(file) as image:  # Pillow itself opens no member of an archive
                 turned = image.getexif().get(_ORIENTATION) in _TURNED
                 return image.size[::-1] if turned else image.size
         except Exception as error:

@@ -7,18 +7,19 @@ Frozen; every edit returns a new one through `take` or `dataclasses.replace`. Ro
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from augsuite.boxes import Boxes, Layout, convert
+from augsuite.dataset.archives import at
 from augsuite.dataset.sample import FileSource, Sample
 from augsuite.errors import DataError
 
@@ -47,18 +48,12 @@ _NOTHING: Extra = MappingProxyType({})
 
 def strings(values: Iterable[str]) -> Strings:
     """A column of strings, as object references: no padding, no length limit."""
-    listed = list(values)
-    column = np.empty(len(listed), dtype=object)
-    column[:] = listed
-    return column
+    return np.fromiter(values, object)
 
 
-def objects(values: Sequence[Any]) -> NDArray[np.object_]:
+def objects(values: Iterable[Any]) -> NDArray[np.object_]:
     """A column of any values, one reference each, never unpacked into more dimensions."""
-    column = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        column[row] = value
-    return column
+    return np.fromiter(values, object)
 
 
 @dataclass(frozen=True)
@@ -286,7 +281,7 @@ class Dataset:
                 f"{self.images.names[image_row]}: no image file of that name was found under {self.root}. "
                 "Put the images beside the annotations."
             )
-        return self.root / str(name)
+        return at(self.root / str(name))
 
     def sample(self, image_row: int) -> Sample:
         """One image with its annotations, ready for a policy; pixels are decoded when asked for.
@@ -335,11 +330,29 @@ class Dataset:
 
         return edits.split(self, first, seed)
 
-    def draw(self, count: int, seed: int = 0) -> Dataset:
-        """Take some images at random; see `augsuite.dataset.edits.draw`."""
-        from augsuite.dataset import edits
+    def draw(self, count: float, seed: int = 0, *, balance: Literal["class", "split"] | None = None) -> Dataset:
+        """Take a number or a share of the images at random; see `augsuite.dataset.sampling.draw`."""
+        from augsuite.dataset import sampling
 
-        return edits.draw(self, count, seed)
+        return sampling.draw(self, count, seed, balance=balance)
+
+    def with_splits(self, shares: Mapping[str, float], **options: Any) -> Dataset:
+        """Give the images splits, stratified by class; see `augsuite.dataset.splitting.with_splits`."""
+        from augsuite.dataset import splitting
+
+        return splitting.with_splits(self, shares, **options)
+
+    def filter(self, expression: str | None = None, **conditions: Any) -> Dataset:
+        """Keep what satisfies conditions; see `augsuite.dataset.filtering.filter`."""
+        from augsuite.dataset import filtering
+
+        return filtering.filter(self, expression, **conditions)
+
+    def remap(self, mapping: Mapping[str, str | None], **options: Any) -> Dataset:
+        """Rename, merge and drop categories; see `augsuite.dataset.remapping.remap`."""
+        from augsuite.dataset import remapping
+
+        return remapping.remap(self, mapping, **options)
 
 
 def _soft_targets(labels: Rows, classes: int) -> NDArray[np.float32] | None:

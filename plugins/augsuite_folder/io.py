@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from augsuite.dataset import Annotations, Categories, Dataset, Images, Intake
-from augsuite.dataset.files import entries, inside, is_image, natural, plain, unique
+from augsuite.dataset.files import entries, inside, is_image, natural, plain, scan, unique, walk
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 
@@ -115,11 +114,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _has_own_images(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as found:
-            return any(is_image(Path(entry.name)) for entry in found)
-    except OSError:
-        return False
+    return any(is_image(Path(name)) for name in scan(folder).files)
 
 
 def _has_images(folder: Path) -> bool:
@@ -130,10 +125,10 @@ def _walk(folder: Path) -> tuple[list[str], int]:
     """The images below a folder, relative to it, and how many other files there are."""
     found = []
     others = 0
-    for parent, _, names in os.walk(folder):
+    for parent, names in walk(folder):
         for name in names:
             if is_image(Path(name)):
-                found.append(Path(parent, name).relative_to(folder).as_posix())
+                found.append(f"{parent}/{name}" if parent else name)
             else:
-                others += not name.startswith(".")
+                others += 1
     return sorted(found, key=natural), others

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from augsuite.dataset import Intake
-from augsuite.dataset.files import entries, is_image, natural, read_head, read_text
+from augsuite.dataset.files import entries, is_image, natural, read_head, read_text, walk
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "")
 _ANNOTATION_FOLDERS = ("Annotations", "annotations", "")
 _HEAD = 1 << 16
+_ROOT = re.compile(rb"<annotation[\s>]")  # not CVAT's <annotations>
 _CLASS_LINE = re.compile(r"^\S.*\s(-1|0|1)$")
 
 
@@ -31,7 +31,7 @@ def _score(file: Path) -> float:
     except OSError:
         return 0.0
     marks = (b"<filename", b"<object", b"<bndbox", b"<size")
-    return 0.9 if b"<annotation" in head and any(mark in head for mark in marks) else 0.0
+    return 0.9 if _ROOT.search(head) and any(mark in head for mark in marks) else 0.0
 
 
 def find_files(path: Path) -> tuple[Path, list[Path]]:
@@ -62,12 +62,9 @@ def _is_xml(name: str) -> bool:
 
 def _walk(folder: Path) -> list[Path]:
     found = [
-        os.path.join(parent, name)  # noqa: PTH118 - 118,000 Paths would cost more than the walk
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if _is_xml(name)
+        f"{parent}/{name}" if parent else name for parent, names in walk(folder) for name in names if _is_xml(name)
     ]
-    return [Path(name) for name in sorted(found, key=natural)]
+    return [folder / name for name in sorted(found, key=natural)]
 
 
 def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str, str]:

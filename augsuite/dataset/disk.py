@@ -1,0 +1,171 @@
+"""Bytes, text and lists of files, on disk or in an archive, with errors of one line."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from augsuite.dataset.archives import ArchivePath, at, names
+from augsuite.dataset.fence import current
+from augsuite.errors import DataError
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file, on disk or in an archive.
+
+    Args:
+        path: a `Path`, or a string, which is faster for many files.
+
+    Raises:
+        DataError: if it cannot be read, or a link leads to it out of the dataset's folder (see `augsuite.dataset.fence`).
+    """
+    try:
+        if isinstance(path, ArchivePath):
+            return path.read_bytes()
+        return _read(os.fspath(path))
+    except OSError as error:
+        found = at(Path(path))
+        if isinstance(found, ArchivePath) and found is not path:
+            return read_bytes(found)
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
+
+
+def _read(path: str) -> bytes:
+    fence = current()
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    if fence is None:
+        descriptor = os.open(path, flags)
+    else:
+        if not fence.holds_folder(os.path.dirname(path)):  # noqa: PTH120 - asked for each of 100,000 files
+            fence.check(path)
+        try:
+            descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+        except OSError as error:
+            if error.errno not in _IS_LINK:
+                raise
+            fence.check(path)
+            descriptor = os.open(path, flags)
+    try:
+        size = os.fstat(descriptor).st_size + 1
+        parts = []
+        while data := os.read(descriptor, size):  # one call reads 2 GiB at most
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+_IS_LINK = frozenset({errno.ELOOP, errno.EMLINK})  # what systems say of a link that is not to be followed
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The content of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        DataError: if it cannot be read or is not UTF-8; says at which line and byte.
+    """
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, data, error) from error
+
+
+def not_utf8(path: str | os.PathLike[str], data: bytes, error: UnicodeDecodeError) -> DataError:
+    """The line that says where a file stops being UTF-8."""
+    own = "utf-16" if data.startswith(_UTF16) else "latin1"
+    return DataError(
+        f"{path}: line {line_of(data, error.start)}, byte {error.start}: expected UTF-8 text, got {error.object[error.start]:#04x}. "
+        f"Save the file as UTF-8, such as: iconv -f {own} -t utf-8 {Path(path).name}"
+    )
+
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """The first bytes of a file, for a guess at its format; of UTF-16 those that are ASCII.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as opened:
+        head = opened.read(length)
+    return head.replace(b"\0", b"") if head.startswith(_UTF16) else head
+
+
+def line_of(data: bytes, offset: int) -> int:
+    """The line, from 1, that holds a byte."""
+    return data.count(b"\n", 0, offset) + 1
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key under which `img2` comes before `img10`."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+class Listing(NamedTuple):
+    """What a folder holds, by name, in no order; hidden entries are left out.
+
+    Attributes:
+        folders: the names of folders.
+        files: the names of files.
+        links: of the names of files, those that are links.
+    """
+
+    folders: list[str]
+    files: list[str]
+    links: frozenset[str] = frozenset()
+
+
+def scan(folder: str | os.PathLike[str]) -> Listing:
+    """List a folder, on disk or in an archive; empty where it cannot be read."""
+    try:
+        if isinstance(folder, ArchivePath):
+            return Listing(*names(folder))
+        folders, files, links = [], [], []
+        with os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_file():
+                    files.append(entry.name)
+                    if entry.is_symlink():
+                        links.append(entry.name)
+                elif entry.is_dir():
+                    folders.append(entry.name)
+        return Listing(folders, files, frozenset(links))
+    except (OSError, ValueError):
+        path = at(Path(folder)) if "\0" not in os.fspath(folder) else folder
+        return scan(path) if isinstance(path, ArchivePath) and path is not folder else Listing([], [])
+
+
+def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
+    """List a folder and those below it, on disk or in an archive; links to folders are not followed.
+
+    Yields:
+        The path of a folder, relative to the first, with forward slashes ("" for the first itself), and the names of its files in
+        natural order; folders in natural order too, each before those that it holds.
+    """
+    top = at(Path(folder))
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        here = top / path if isinstance(top, ArchivePath) else os.path.join(top, path)  # noqa: PTH118 - fast
+        listed = scan(here)
+        yield path, sorted(listed.files, key=natural)
+        below = [f"{path}/{name}" if path else name for name in sorted(listed.folders, key=natural, reverse=True)]
+        if not isinstance(top, ArchivePath):
+            below = [name for name in below if not os.path.islink(os.path.join(top, name))]  # noqa: PTH114, PTH118
+        waiting.extend(below)
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, hidden entries left out, in natural order; empty where it cannot be read."""
+    listed = scan(folder)
+    return [folder / name for name in sorted(listed.folders + listed.files, key=natural)]
