@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from augsuite.augment.policies import Policy, policy
     from augsuite.conversion import convert, read, write
     from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
+    from augsuite.dataset.fetch import fetch
+    from augsuite.dataset.merging import merge
     from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError
 
 __version__ = "0.1.0"
@@ -33,6 +35,7 @@ _HOME = {
     "Policy": "augment",
     "Sample": "dataset",
     "convert": "conversion",
+    "merge": "dataset.merging",
     "policy": "augment",
     "read": "conversion",
     "write": "conversion",
@@ -52,7 +55,9 @@ __all__ = [
     "Sample",
     "__version__",
     "convert",
+    "fetch",
     "hookimpl",
+    "merge",
     "policy",
     "read",
     "write",

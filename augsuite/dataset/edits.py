@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from augsuite.dataset.tables import Dataset
+from augsuite.dataset.tables import Dataset, Rows
 from augsuite.errors import ConfigError, nearest
+
+Empty = Literal["keep", "drop"]
+"""What happens to an image that an edit leaves without annotations. One that had none to begin with always stays."""
+
+
+def check_known(kind: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse names that do not exist.
+
+    Raises:
+        ConfigError: if one does not; says the nearest.
+    """
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"unknown {kind} {name!r}. {nearest(name, [other for other in known if other])}")
 
 
 def where(
@@ -26,37 +42,72 @@ def where(
         ConfigError: if a name does not exist; says the nearest.
     """
     if splits is not None:
-        known = set(data.images.splits.tolist())
-        for name in splits:
-            if name not in known:
-                raise ConfigError(f"unknown split {name!r}. {nearest(name, known - {''})}")
-        wanted = set(splits)
-        data = data.take(np.flatnonzero([split in wanted for split in data.images.splits]))
+        data = data.take(np.flatnonzero(in_splits(data, splits)))
     if categories is not None:
-        names = data.categories.names.tolist()
-        for name in categories:
-            if name not in names:
-                raise ConfigError(f"unknown category {name!r}. {nearest(name, names)}")
-        data = _keep_categories(data, np.flatnonzero([name in set(categories) for name in names]))
+        data = keep_categories(data, categories, "drop")
     return data
 
 
-def _keep_categories(data: Dataset, rows: np.ndarray) -> Dataset:
+def in_splits(data: Dataset, splits: Collection[str]) -> NDArray[np.bool_]:
+    """`(I,)` which images belong to some splits.
+
+    Raises:
+        ConfigError: if there is no split of a name; says the nearest.
+    """
+    check_known("split", splits, set(data.images.splits.tolist()))
+    wanted = set(splits)
+    return np.array([split in wanted for split in data.images.splits.tolist()], bool)
+
+
+def keep_categories(data: Dataset, names: Collection[str], empty: Empty) -> Dataset:
+    """Keep some categories, in the dataset's order, and their annotations.
+
+    Raises:
+        ConfigError: if there is no category of a name; says the nearest.
+    """
+    known = data.categories.names.tolist()
+    check_known("category", names, known)
+    wanted = set(names)
+    return renumber(data, np.flatnonzero([name in wanted for name in known]), empty)
+
+
+def renumber(data: Dataset, rows: Rows, empty: Empty) -> Dataset:
+    """Keep the categories at `rows`, in that order, and their annotations."""
     position = np.full(len(data.categories), -1, np.int64)
     position[rows] = np.arange(len(rows))
-    before = np.bincount(data.annotations.image_rows, minlength=len(data))
-    kept = data.annotations.take(position[data.annotations.category_rows] >= 0)
-    after = np.bincount(kept.image_rows, minlength=len(data))
-    result = replace(
-        data,
+    kept = keep_annotations(data, position[data.annotations.category_rows] >= 0, empty)
+    table = kept.annotations
+    return replace(
+        kept,
         categories=data.categories.take(rows),
-        annotations=replace(kept, category_rows=position[kept.category_rows]),
+        annotations=replace(table, category_rows=position[table.category_rows]),
     )
-    return result.take(np.flatnonzero((before == 0) | (after > 0)))
+
+
+def keep_annotations(data: Dataset, chosen: NDArray[np.bool_], empty: Empty) -> Dataset:
+    """Keep some annotations.
+
+    Args:
+        data: the dataset.
+        chosen: `(N,)` which ones.
+        empty: whether images that this leaves without annotations stay.
+
+    Raises:
+        ConfigError: if `empty` is neither `keep` nor `drop`.
+    """
+    if empty not in get_args(Empty):
+        raise ConfigError(f"empty: expected 'keep' or 'drop', got {empty!r}.")
+    if chosen.all():
+        return data
+    before = np.bincount(data.annotations.image_rows, minlength=len(data))
+    kept = replace(data, annotations=data.annotations.take(chosen))
+    after = np.bincount(kept.annotations.image_rows, minlength=len(data))
+    emptied = (before > 0) & (after == 0)
+    return kept.take(np.flatnonzero(~emptied)) if empty == "drop" and emptied.any() else kept
 
 
 def split(data: Dataset, first: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Cut the images in two at random.
+    """Cut the images in two at random; `augsuite.dataset.splitting` stratifies and groups.
 
     Args:
         data: the dataset.
@@ -71,9 +122,3 @@ def split(data: Dataset, first: float, seed: int = 0) -> tuple[Dataset, Dataset]
     order = np.random.default_rng(seed).permutation(len(data))
     count = round(first * len(data))
     return data.take(np.sort(order[:count])), data.take(np.sort(order[count:]))
-
-
-def draw(data: Dataset, count: int, seed: int = 0) -> Dataset:
-    """Take `count` images at random (all of them where there are fewer), in their order."""
-    order = np.random.default_rng(seed).permutation(len(data))
-    return data.take(np.sort(order[:count]))

@@ -200,7 +200,7 @@ def _take(data: Dataset, part: str | float, seed: int, what: str) -> Dataset:
     count = part if isinstance(part, int) else round(part * len(data))
     if not 1 <= count <= len(data):
         raise ConfigError(f"{what}: {count} images asked for, {len(data)} there are. Ask for fewer.")
-    return edits.draw(data, count, seed)
+    return data.draw(count, seed)
 
 
 def _own(data: Dataset, names: tuple[str, ...]) -> str | None:

@@ -1,0 +1,157 @@
+"""How commands write the dataset that they made: the same options, and the same line about what came of it."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from augsuite import conversion, registry
+from augsuite.commands import console
+from augsuite.commands.reading import Reading, tell
+from augsuite.dataset.checks import Intake
+from augsuite.dataset.locate import locate
+from augsuite.dataset.output import Placing
+from augsuite.errors import ConfigError
+
+if TYPE_CHECKING:
+    from augsuite.dataset import Dataset
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What was said on the command line about writing.
+
+    Attributes:
+        to: the format's name; None for that of the source.
+        images: how image files get there.
+        overwrite: replace a dataset that is there.
+    """
+
+    to: str | None = None
+    images: Placing = "copy"
+    overwrite: bool = False
+
+    def prepare(self, target: Path, sources: Sequence[str], reading: Reading) -> Target:
+        """Find out, before anything is read, whether the result can be written.
+
+        Args:
+            target: the folder to write.
+            sources: the datasets that will be read; the first one's format is the one to write where none was named.
+            reading: how they are read.
+
+        Raises:
+            ConfigError: if the target exists or holds a source, or the format does not exist or cannot be written.
+        """
+        for source in sources:
+            conversion.check_target(None, target, self.overwrite, locate(source))
+        formats = registry.default().formats()
+        name = self.to or reading.source_format or conversion.detect(locate(sources[0])).name
+        spec = registry.find("format", formats, name)
+        if not spec.writable:
+            able = ", ".join(other for other, each in formats.items() if each.writable)
+            raise ConfigError(f"the format {name!r} can be read only. Name one to write with --to: {able}.")
+        return Target(target, name, self, Intake(reading.skip_invalid))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place that can be written.
+
+    Attributes:
+        folder: the place.
+        format: the name of the format.
+        writing: how.
+        intake: takes what is surprising, for `write` to tell at the end.
+    """
+
+    folder: Path
+    format: str
+    writing: Writing
+    intake: Intake
+    started: float = field(default_factory=time.perf_counter)
+
+    def write(
+        self, data: Dataset, before: Dataset, *, as_json: bool = False, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a dataset, and say on stdout what it is beside what it was.
+
+        Args:
+            data: what to write.
+            before: what it was made of.
+            as_json: print JSON in place of the line.
+            details: what else the JSON should say.
+        """
+        with console.progress() as shown:
+            task = shown.add_task("writing", total=len(data))
+            losses = conversion.write(
+                data,
+                self.folder,
+                self.format,
+                overwrite=self.writing.overwrite,
+                images=self.writing.images,
+                intake=self.intake,
+                progress=lambda step: shown.update(task, advance=step),
+            )
+        lost = conversion.describe(losses, data)
+        seconds = time.perf_counter() - self.started
+        boxes, boxes_before = (int(each.annotations.is_box.sum()) for each in (data, before))
+        labels, labels_before = (int((~each.annotations.is_box).sum()) for each in (data, before))
+        if as_json:
+            console.print_json(
+                {
+                    "target": str(self.folder),
+                    "format": self.format,
+                    "images": len(data),
+                    "boxes": boxes,
+                    "image_labels": labels,
+                    "categories": data.categories.names.tolist(),
+                    "images_before": len(before),
+                    "boxes_before": boxes_before,
+                    "image_labels_before": labels_before,
+                    "losses": dict(losses),
+                    "lost": lost,
+                    "notes": dict(self.intake.notes),
+                    "seconds": seconds,
+                    **(details or {}),
+                }
+            )
+            return
+        parts = [_of(len(data), len(before), "images")]
+        parts += [_of(boxes, boxes_before, "boxes")] * bool(boxes_before or not labels_before)
+        parts += [_of(labels, labels_before, "image labels")] * bool(labels_before)
+        parts.append(f"{len(data.categories):,} categories")
+        click.echo(
+            f"{self.folder} ({self.format})   {'   '.join(parts)}   {seconds:.1f} s   lost: {', '.join(lost) or 'nothing'}"
+        )
+        tell(self.intake.notes, self.intake.skipped)
+
+
+def _of(now: int, before: int, what: str) -> str:
+    return f"{now:,} {what}" if now == before else f"{now:,} of {before:,} {what}"
+
+
+def writing_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--to`, `--images` and `--overwrite`; it gets them as one argument `writing`."""
+
+    @click.option("--to", metavar="FORMAT", help="The format to write; that of the source by default.")
+    @click.option(
+        "--images",
+        type=click.Choice(conversion.PLACINGS),
+        default="copy",
+        show_default=True,
+        help="How image files get there.",
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, to: str | None, images: Placing, overwrite: bool, **others: Any) -> R:
+        return command(*arguments, writing=Writing(to, images, overwrite), **others)
+
+    return wrapped
