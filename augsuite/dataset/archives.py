@@ -88,7 +88,7 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         for name in listed:
             yield self / name
 
-    def open(  # type: ignore[override]  # fewer overloads than pathlib's
+    def open(
         self,
         mode: str = "r",
         buffering: int = -1,
@@ -99,14 +99,15 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         """Open a file for reading."""
         split = _split(self)
         if split is None:
-            return super().open(mode, buffering, encoding, errors, newline)
+            opened: IO[Any] = super().open(mode, buffering, encoding, errors, newline)
+            return opened
         if set(mode) - set("rbt"):
             raise OSError(errno.EROFS, "An archive is read-only", str(self))
         archive, name = split
         member = _file(self, archive, name)
         small = member.size <= _SMALL
-        opened = io.BytesIO(archive.read(member, str(self))) if small else archive.open(member, str(self))
-        return opened if "b" in mode else io.TextIOWrapper(opened, encoding or "utf-8", errors, newline)
+        file = io.BytesIO(archive.read(member, str(self))) if small else archive.open(member, str(self))
+        return file if "b" in mode else io.TextIOWrapper(file, encoding or "utf-8", errors, newline)
 
     def read_bytes(self) -> bytes:
         """The content of a file."""

@@ -1,57 +1,104 @@
-"""Writing a folder so that a kill leaves the old one or the new one, and putting image files into it."""
+"""Writing a folder so that a kill leaves the old one or the new one."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import secrets
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-from augsuite.dataset.checks import Intake
-from augsuite.dataset.files import inside
-from augsuite.dataset.images import check_readable
-from augsuite.dataset.tables import Dataset
-from augsuite.errors import ConfigError, DataError, PluginError
+import filelock
 
-Placing = Literal["copy", "hardlink", "symlink", "none"]
+from augsuite.dataset.placing import Placing, place_images
+from augsuite.errors import ConfigError
+
+__all__ = ["Placing", "fresh_folder", "place_images"]
+
+_LONGEST = 200  # bytes of a name, which has 255 in most file systems, less what is put around it
 
 
 @contextlib.contextmanager
 def fresh_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place at the end, and vanishes on an error.
 
+    What an earlier run for the same target left behind, because it was killed, is removed first.
+
     Args:
         target: the folder to make; one that exists is exchanged in one step (where the system can) and then deleted.
 
     Raises:
-        ConfigError: if the place cannot be written.
+        ConfigError: if the place cannot be written, or another process is writing it.
     """
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
-        raise ConfigError(f"{target.parent}: cannot be written ({error.strerror}). Choose another place.") from error
+        raise _unwritable(target.parent, error) from error
+    stem = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    with _alone(target, stem) as alone:
+        if alone:
+            _sweep(target.parent, stem)
+        temporary = target.with_name(f".{stem}.{secrets.token_hex(4)}.partial")
+        try:
+            temporary.mkdir()
+        except OSError as error:
+            raise _unwritable(target.parent, error) from error
+        try:
+            yield temporary
+            if target.exists():
+                _exchange(temporary, target)
+            else:
+                temporary.rename(target)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unwritable(place: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{error.filename or place}: cannot be written ({error.strerror or error}). Choose another place."
+    )
+
+
+@contextlib.contextmanager
+def _alone(target: Path, stem: str) -> Iterator[bool]:
+    """Let one process at a time write a target; False where the file system has no locks, so that nobody can know.
+
+    The system takes the lock back when its owner dies, however it dies.
+    """
+    path = target.with_name(f".{stem}.lock")
+    lock = filelock.FileLock(path, timeout=0)
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp makes private folders
-        yield temporary
-        if target.exists():
-            _exchange(temporary, target)
-        else:
-            temporary.rename(target)
-    except OSError as error:
+        lock.acquire()
+    except filelock.Timeout as error:
         raise ConfigError(
-            f"{error.filename or target}: cannot be written ({error.strerror}). Choose another place."
+            f"{target}: is being written by another process. Wait for it, or choose another folder."
         ) from error
+    except NotImplementedError:
+        yield False
+        return
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    try:
+        yield True
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another system may not delete an open file; then release does it
+            path.unlink()
+        lock.release()
+
+
+def _sweep(folder: Path, stem: str) -> None:
+    """Remove the temporary folders of a target, whose owners are dead if we hold its lock."""
+    prefix, suffix = f".{stem}.", ".partial"
+    for name in os.listdir(folder):  # noqa: PTH208 - the folder may hold many others
+        token = name[len(prefix) : -len(suffix)]
+        if name.startswith(prefix) and name.endswith(suffix) and len(token) == 8 and token.isalnum():
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -72,79 +119,3 @@ def _renameat2_exchange(first: Path, second: Path) -> bool:
     except AttributeError:
         return False
     return bool(call(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange) == 0)
-
-
-def place_images(
-    data: Dataset,
-    paths: Sequence[str],
-    folder: Path,
-    how: Placing,
-    intake: Intake,
-    progress: Callable[[int], None] | None = None,
-) -> int:
-    """Put the image files of a dataset where its writer wants them.
-
-    Args:
-        data: the dataset.
-        paths: for each image a path relative to `folder`.
-        folder: an empty folder, or one with annotation files.
-        how: `copy`, `hardlink`, `symlink` or `none`.
-        intake: says what happens to an image file that is broken: with `skip_invalid` it is passed on as it is, with a note.
-        progress: called with 1 for each image.
-
-    Returns:
-        How many images have no file to place.
-
-    Raises:
-        PluginError: if the paths do not fit the images.
-        DataError: if a path leads outside the folder or onto an annotation file, or an image cannot be read.
-    """
-    if len(paths) != len(data) or len(set(paths)) != len(paths):
-        raise PluginError(
-            f"the writer named {len(set(paths))} different paths for {len(data)} images. Report it to the plugin's author."
-        )
-    missing = 0
-    made: set[Path] = set()
-    for row, path in enumerate(paths):
-        if inside(path) is None:
-            raise DataError(
-                f"image {data.images.names[row]!r} would be written outside the output, to {path!r}. Rename it."
-            )
-        if how != "none" and data.images.files[row]:
-            target = folder / path
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            source = data.path(row)
-            if source.is_file():
-                _check(source, intake)
-            _place(source, target, how)
-        else:
-            missing += not data.images.files[row]
-        if progress:
-            progress(1)
-    return missing
-
-
-def _check(source: Path, intake: Intake) -> None:
-    try:
-        check_readable(source)
-    except DataError as error:
-        if not intake.skip_invalid:
-            raise DataError(f"{error} Or pass --skip-invalid to pass the file on as it is.") from error
-        intake.note(f"{error} Passed on as it is.")
-
-
-def _place(source: Path, target: Path, how: Placing) -> None:
-    if os.path.lexists(target):
-        raise DataError(f"image {target.name!r} would replace another file of the output. Rename it.")
-    try:
-        if how == "copy":
-            shutil.copyfile(source, target)
-        elif how == "hardlink":
-            os.link(source.resolve(), target)
-        else:
-            target.symlink_to(source.resolve())
-    except OSError as error:
-        advice = "Use --images copy." if how != "copy" else "Put the image there, or pass --images none."
-        raise DataError(f"{source}: cannot be placed by {how} ({error.strerror}). {advice}") from error

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-import defusedxml
 import numpy as np
-from defusedxml.ElementTree import fromstring
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.checks import number
-from augsuite.dataset.files import Finder, is_image, natural, read_bytes
+from augsuite.dataset.files import Finder, inside, is_image, natural, read_bytes, tamed
+from augsuite.dataset.xml import parse
 from augsuite.errors import DataError
 from augsuite_voc.coordinates import to_continuous
 from augsuite_voc.layout import IMAGE_FOLDERS, annotation_folder, find_files, read_splits
@@ -77,14 +76,17 @@ def read(path: Path, intake: Intake, origin: str = "1") -> Dataset:
     read_stems = frozenset(stems.values())
     splits = read_splits(root, read_stems, intake)
     beside = home.relative_to(root).as_posix() if home != root else ""
-    finder = Finder(root, tuple(dict.fromkeys((*IMAGE_FOLDERS, beside))))
+    finder = Finder(root, tuple(dict.fromkeys((*IMAGE_FOLDERS, beside))), allow_outside=intake.allow_outside)
     tables = _Tables()
     for file, stem in stems.items():
         _add(tables, file, stem, splits, finder, intake)
     for stem in sorted(splits.keys() - read_stems, key=natural) if path.is_dir() else ():
         found = finder.look(stem, stem=True)
         if found is None:
-            intake.reject(f"{root / 'ImageSets/Main'}: {stem!r}", "the name leads outside the dataset's folder")
+            intake.reject(
+                f"{root / 'ImageSets/Main'}: {stem!r}",
+                "the name leads outside the dataset's folder. Rename it, or pass --allow-outside if you trust the file",
+            )
             continue
         intake.note(f"{root}: images of ImageSets/Main have no XML file; they have no boxes")
         _add_image(tables, _shortened(found) if found else stem, (0, 0), found, splits[stem], {})
@@ -184,21 +186,8 @@ def _add_image(
 
 
 def _parse(file: Path) -> Element:
-    """The root element, without entities, which VOC has no use for and an attacker has."""
-    try:
-        top: Element = fromstring(read_bytes(file))
-    except defusedxml.DefusedXmlException as error:
-        raise DataError(
-            f"{file}: declares an XML entity or an external document ({error}). Remove the declaration."
-        ) from error
-    except ParseError as error:
-        line, column = error.position
-        reason = str(error).partition(":")[0]
-        raise DataError(
-            f"{file}: line {line}, column {column + 1}: malformed XML ({reason}). Fix the file there."
-        ) from error
-    except (ValueError, LookupError, RecursionError) as error:  # an encoding that is unknown or takes several bytes
-        raise DataError(f"{file}: malformed XML ({error}). Save the file as UTF-8.") from error
+    """The root element."""
+    top = parse(read_bytes(file), file)
     if top.tag != "annotation":
         raise DataError(
             f"{file}: expected the root element <annotation>, got <{top.tag}>. Name the format with --from."
@@ -256,7 +245,7 @@ def _shortened(found: str) -> str:
     for folder in IMAGE_FOLDERS:
         if folder and found.startswith(f"{folder}/"):
             return found.removeprefix(f"{folder}/")
-    return found
+    return found if inside(found) else tamed(found)
 
 
 def _children(element: Element, without: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Putting image files where the annotations that were just written say."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from augsuite.dataset.archives import ArchivePath
+from augsuite.dataset.checks import Intake
+from augsuite.dataset.files import inside
+from augsuite.dataset.images import check_readable
+from augsuite.dataset.progress import track
+from augsuite.dataset.tables import Dataset
+from augsuite.errors import DataError, PluginError
+
+Placing = Literal["copy", "hardlink", "symlink", "none"]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def place_images(
+    data: Dataset,
+    paths: Sequence[str],
+    folder: Path,
+    how: Placing,
+    intake: Intake,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Put the image files of a dataset where its writer wants them.
+
+    Args:
+        data: the dataset.
+        paths: for each image a path relative to `folder`; "" where the writer has put the image there itself.
+        folder: an empty folder, or one with annotation files.
+        how: `copy`, `hardlink`, `symlink` or `none`.
+        intake: says what happens to an image file that is broken: with `skip_invalid` it is passed on as it is, with a note.
+        progress: called with 1 for each image.
+
+    Returns:
+        How many images have no file to place.
+
+    Raises:
+        PluginError: if the paths do not fit the images.
+        DataError: if a path leads outside the folder or onto an annotation file, or an image cannot be read.
+        OSError: if the disk is full.
+    """
+    _check_paths(data, paths, intake)
+    files = data.images.files
+    missing = sum(not file for file in files.tolist())
+    if how == "none" or missing == len(data):
+        if progress:
+            progress(len(data))
+        return missing
+    made: set[str] = set()
+    for row, path in enumerate(track(paths, "placing images")):
+        if path and files[row]:
+            target = os.path.join(folder, path)  # noqa: PTH118 - once for each image
+            parent = os.path.dirname(target)  # noqa: PTH120 - as above
+            if parent not in made:
+                os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as above
+                made.add(parent)
+            source = data.path(row)
+            _check(source, intake)
+            _place(source, target, how)
+        if progress:
+            progress(1)
+    return missing
+
+
+def _check_paths(data: Dataset, paths: Sequence[str], intake: Intake) -> None:
+    """See to it that each image has a place of its own, inside the folder."""
+    if len(paths) != len(data):
+        raise PluginError(
+            f"the writer named {len(paths)} paths for {len(data)} images. Report it to the plugin's author."
+        )
+    places = [path and inside(path) for path in paths]
+    if None in places:
+        row = places.index(None)
+        raise DataError(
+            f"image {data.images.names[row]!r} would be written outside the output, to {paths[row]!r}. Rename it."
+        )
+    used = list(filter(None, places))
+    if len(set(used)) != len(used):
+        raise PluginError(
+            f"the writer named {len(set(used))} different paths for {len(used)} images. Report it to the plugin's author."
+        )
+    alike = len(used) - len({path.casefold() for path in used})
+    if alike:
+        intake.note(
+            f"{alike:,} image names differ from others in capitals alone; on Windows and macOS they cannot lie in one folder"
+        )
+
+
+def _check(source: Path, intake: Intake) -> None:
+    try:
+        check_readable(source)
+    except DataError as error:
+        if not source.is_file():
+            return  # placing it says what is wrong
+        if not intake.skip_invalid:
+            raise DataError(f"{error} Or pass --skip-invalid to pass the file on as it is.") from error
+        intake.note(f"{error} Passed on as it is.")
+
+
+def _place(source: Path, target: str, how: Placing) -> None:
+    if os.path.lexists(target):
+        raise DataError(f"image {os.path.basename(target)!r} would replace another file of the output. Rename it.")  # noqa: PTH119 - a string
+    packed = isinstance(source, ArchivePath)
+    try:
+        if packed and how != "copy":
+            raise OSError(errno.EXDEV, "it lies in an archive", os.fspath(source))
+        if packed:
+            with source.open("rb") as opened, open(target, "wb") as written:  # noqa: PTH123 - a string
+                shutil.copyfileobj(opened, written, 1 << 20)
+        elif how == "copy":
+            shutil.copyfile(source, target)
+        elif how == "hardlink":
+            os.link(os.path.realpath(source), target)
+        else:
+            os.symlink(os.path.realpath(source), target)  # noqa: PTH211 - a string
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        advice = "Use --images copy." if how != "copy" else "Put the image there, or pass --images none."
+        raise DataError(f"{source}: cannot be placed by {how} ({error.strerror}). {advice}") from error
