@@ -35,6 +35,7 @@ _HOME = {
     "Policy": "augment",
     "Sample": "dataset",
     "convert": "conversion",
+    "fetch": "dataset.fetch",
     "merge": "dataset.merging",
     "policy": "augment",
     "read": "conversion",

@@ -1,15 +1,31 @@
-"""`augsuite datasets`: the bundled datasets and the generators, and making one."""
+"""`augsuite datasets`: the bundled datasets, those that can be fetched, and the generators."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
 
 from augsuite import generation, registry
 from augsuite.commands.console import json_option, parse_options, print_json, print_table, progress
-from augsuite.dataset.cards import read_cards
+from augsuite.dataset.cards import Card, read_cards
+from augsuite.dataset.locate import named
+from augsuite.dataset.progress import listening
 from augsuite.errors import ConfigError
 
 
@@ -17,44 +33,42 @@ from augsuite.errors import ConfigError
 @json_option
 @click.pass_context
 def datasets(ctx: click.Context, as_json: bool) -> None:
-    """List the bundled datasets and the generators, or make a dataset."""
+    """List the datasets and the generators, fetch a dataset, or make one."""
     if ctx.invoked_subcommand is not None:
         return
-    cards = read_cards()
-    specs = registry.default().datasets()
+    cards = read_cards().values()
+    bundled = [card for card in cards if not card.archives]
+    public = [card for card in cards if card.archives]
     if as_json:
         print_json(
             {
-                "bundled": [msgspec.to_builtins(card) for card in cards.values()],
-                "generators": [
-                    {
-                        "name": spec.name,
-                        "summary": spec.summary,
-                        "options": [
-                            {"name": option.name, "summary": option.summary, "choices": list(option.choices)}
-                            for option in spec.options
-                        ],
-                        "plugin": registry.default().owner("augsuite_datasets", spec.name),
-                    }
-                    for spec in specs.values()
+                "bundled": [msgspec.to_builtins(card) for card in bundled],
+                "public": [
+                    msgspec.to_builtins(card) | {"bytes": card.bytes, "folder": _folder(card)} for card in public
                 ],
+                "generators": _generators(),
             }
         )
         return
     print_table(
-        ["bundled", "images", "boxes", "classes", "licence", "summary"],
+        ["bundled", *_COUNTED],
+        [[*_counts(card), card.licence, card.summary] for card in bundled],
+        right=frozenset({1, 2, 3}),
+    )
+    click.echo()
+    print_table(
+        ["public", *_COUNTED[:3], "MB", "at hand", *_COUNTED[3:]],
         [
             [
-                card.name,
-                f"{sum(card.images.values()):,}",
-                f"{sum(card.boxes.values()):,}",
-                str(len(card.categories)),
+                *_counts(card),
+                f"{card.bytes / 1e6:,.0f}" if card.bytes else "?",
+                "yes" if _folder(card) else "no",
                 card.licence,
                 card.summary,
             ]
-            for card in cards.values()
+            for card in public
         ],
-        right=frozenset({1, 2, 3}),
+        right=frozenset({1, 2, 3, 4}),
     )
     click.echo()
     print_table(
@@ -65,9 +79,90 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
                 ", ".join(f"{option.name}={'|'.join(option.choices) or '...'}" for option in spec.options),
                 spec.summary,
             ]
-            for spec in specs.values()
+            for spec in registry.default().datasets().values()
         ],
     )
+
+
+_COUNTED = ["images", "boxes", "classes", "licence", "summary"]
+
+
+def _counts(card: Card) -> list[str]:
+    boxes = f"{sum(card.boxes.values()):,}" if card.boxes else "?"
+    return [card.name, f"{sum(card.images.values()):,}", boxes, str(len(card.categories))]
+
+
+def _folder(card: Card) -> str | None:
+    folder = named().get(card.name)
+    return None if folder is None else str(folder)
+
+
+def _generators() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": spec.name,
+            "summary": spec.summary,
+            "options": [
+                {"name": option.name, "summary": option.summary, "choices": list(option.choices)}
+                for option in spec.options
+            ],
+            "plugin": registry.default().owner("augsuite_datasets", spec.name),
+        }
+        for spec in registry.default().datasets().values()
+    ]
+
+
+@datasets.command()
+@click.argument("name")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The folder to make; by default where it is found by name."
+)
+@json_option
+def fetch(name: str, out: Path | None, as_json: bool) -> None:
+    """Download the public dataset NAME, or the one that the card NAME (a .yaml file) describes.
+
+    What breaks off is gone on with by the same command. Nothing is downloaded where the dataset is at hand.
+    """
+    from augsuite.dataset.cards import find_card
+    from augsuite.dataset.fetch import fetch as fetch_dataset
+
+    card = find_card(name)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as display:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, step: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = display.add_task(what, total=total)
+            display.update(tasks[what], advance=step, total=total)
+
+        try:
+            with listening(show):
+                folder = fetch_dataset(name, out)
+        except KeyboardInterrupt:
+            display.stop()
+            click.echo("Interrupted. What was downloaded is kept; the same command goes on with it.", err=True)
+            raise
+    if as_json:
+        print_json({"name": card.name, "folder": str(folder), "licence": card.licence, "source": card.source})
+        return
+    click.echo(f"{card.name}   {folder}   licence: {card.licence}")
+
+
+class _Amount(ProgressColumn):
+    """How much is done: bytes and their rate, or files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = DownloadColumn()
+        self._rate = TransferSpeedColumn()
+
+    def render(self, task: Task) -> Text:
+        """One cell."""
+        if task.description.startswith("unpacking"):
+            return Text(f"{task.completed:,.0f}" + (f"/{task.total:,.0f} files" if task.total else " files"))
+        return Text(" ").join([self._bytes.render(task), self._rate.render(task)])
 
 
 @datasets.command()

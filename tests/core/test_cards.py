@@ -19,7 +19,7 @@ from augsuite.dataset.cards import CARD, digest, read_card, read_cards
 from augsuite.dataset.locate import bundled
 from augsuite.errors import AugsuiteError, ConfigError
 
-CARDS = read_cards()
+CARDS = {name: card for name, card in read_cards().items() if not card.archives}
 LIMIT_BYTES = 3_000_000
 
 
