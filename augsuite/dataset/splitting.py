@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -59,8 +60,8 @@ def with_splits(
     Raises:
         ConfigError: if the shares do not sum to 1, a name is blank, or `group` is no regular expression or finds nothing anywhere.
 
-    Source: Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification of Multi-Label Data, algorithm 1; with counts in place of
-    labels where groups have several images, the largest group first.
+    Source: Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification of Multi-Label Data, algorithm 1, for the order; the choice of
+    the split weighs all classes of a group instead of the rarest, see `_assign`.
     """
     _check(shares)
     groups, keys = _groups(data, group, intake or Intake())
@@ -116,9 +117,7 @@ def _groups(data: Dataset, pattern: str | None, intake: Intake) -> tuple[Rows, l
     """`(I,)` the group of each image, and a text for each group that does not depend on the order of the images."""
     names = data.images.names.tolist()
     if pattern is None:
-        # The old split tells images of one name apart.
-        keys = [f"{split}\0{name}" for split, name in zip(data.images.splits.tolist(), names, strict=True)]
-        return np.arange(len(data), dtype=np.int64), keys
+        return np.arange(len(data), dtype=np.int64), _own_keys(data)
     try:
         search = re.compile(pattern).search
     except re.error as error:
@@ -126,14 +125,12 @@ def _groups(data: Dataset, pattern: str | None, intake: Intake) -> tuple[Rows, l
     numbers: dict[str, int] = {}
     groups = np.empty(len(data), np.int64)
     alone = 0
+    own = _own_keys(data)
     for row, name in enumerate(names):
         found = search(name)
         alone += found is None
-        key = (
-            f"\1{data.images.splits[row]}\0{name}"
-            if found is None
-            else "\0".join(map(str, found.groups() or (found[0],)))
-        )
+        # The mark in front keeps an image that is on its own out of a group whose text is its name.
+        key = f"\1{own[row]}" if found is None else "\0".join(map(str, found.groups() or (found[0],)))
         groups[row] = numbers.setdefault(key, len(numbers))
     if names and alone == len(names):
         raise ConfigError(
@@ -144,15 +141,20 @@ def _groups(data: Dataset, pattern: str | None, intake: Intake) -> tuple[Rows, l
     return groups, list(numbers)
 
 
+def _own_keys(data: Dataset) -> list[str]:
+    """The images' names; with the old split where several have one name."""
+    names = data.images.names.tolist()
+    times = Counter(names)
+    splits = data.images.splits.tolist()
+    return [name if times[name] == 1 else f"{split}\0{name}" for split, name in zip(splits, names, strict=True)]
+
+
 def _shuffled(keys: list[str], seed: int) -> NDArray[np.int64]:
     """`(G,)` a random rank for each group: by a keyed hash of its text, so that no other group has a say in it."""
-    salt = str(seed).encode()
-    hashes = [
-        hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=salt[:64]).digest() for key in keys
-    ]
-    order = sorted(
-        range(len(keys)), key=hashes.__getitem__
-    )  # stable: two images of one name and split stay in their order
+    salt = str(seed).encode()[:64]
+    hashes = [hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest() for key in keys]
+    # The sort is stable: two images of one name and split stay in their order.
+    order = sorted(range(len(keys)), key=hashes.__getitem__)
     rank = np.empty(len(keys), np.int64)
     rank[order] = np.arange(len(keys))
     return rank
@@ -160,6 +162,11 @@ def _shuffled(keys: list[str], seed: int) -> NDArray[np.int64]:
 
 def _assign(groups: Rows, pairs: NDArray[np.int64], rank: NDArray[np.int64], shares: NDArray[np.float64]) -> Rows:
     """Iterative stratification.
+
+    Groups are given away class by class, the class with the fewest images left first. A group goes to the split that it brings least
+    above its share: the sum of squares, over the group's classes and over all images, of what a split has of a class relative to what
+    there is of it, divided by the split's share, grows least. The paper looks at the rarest class alone, which is as good for
+    single images, but for groups that have all classes would leave all classes but one to chance.
 
     Args:
         groups: `(I,)` the group of each image.
@@ -172,32 +179,36 @@ def _assign(groups: Rows, pairs: NDArray[np.int64], rank: NDArray[np.int64], sha
     """
     count, classes = len(rank), int(pairs[:, 1].max(initial=0)) + 1
     sizes = np.bincount(groups, minlength=count)
+    # One entry for each group and class that it has: `images` of the group's images have it.
     codes, images = np.unique(groups[pairs[:, 0]] * classes + pairs[:, 1], return_counts=True)
-    owner, which = (
-        codes // classes,
-        codes % classes,
-    )  # one row for each group and class that it has: `images` of its images
+    owner, which = codes // classes, codes % classes
     total = np.bincount(which, weights=images, minlength=classes)
-    wanted = [(share * total).tolist() for share in shares.tolist()]  # [split][class] images still wanted
-    room = (shares * sizes.sum()).tolist()
-    starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=count))])
-    # Within a class: the groups with most of its images first, since small ones can level out what large ones leave.
+    weights = (images / total[which] ** 2).tolist()
+    weight_of_image = 1 / max(len(groups), 1) ** 2
+    starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=count))]).tolist()
+    # Within a class the groups with most of its images come first: small ones can level out what large ones leave.
     by_class = np.lexsort((rank[owner], -sizes[owner], -images, which))
     members = np.split(owner[by_class], np.cumsum(np.bincount(which, minlength=classes))[:-1])
-    class_list, image_list, start_list, size_list = which.tolist(), images.tolist(), starts.tolist(), sizes.tolist()
+    entry_class, entry_images, group_images = which.tolist(), images.tolist(), sizes.tolist()
     left = total.astype(int).tolist()
+    have = [([0] * classes, share) for share in shares.tolist()]
+    filled = [0] * len(have)
     chosen = [-1] * count
-    splits = range(len(shares))
     while waiting := [(images_left, each) for each, images_left in enumerate(left) if images_left]:
-        rarest = min(waiting)[1]
-        for group in members[rarest].tolist():
+        for group in members[min(waiting)[1]].tolist():
             if chosen[group] >= 0:
                 continue
-            best = max(splits, key=lambda each: (wanted[each][rarest], room[each]))
-            chosen[group] = best
-            room[best] -= size_list[group]
-            mine = wanted[best]
-            for entry in range(start_list[group], start_list[group + 1]):
-                mine[class_list[entry]] -= image_list[entry]
-                left[class_list[entry]] -= image_list[entry]
+            size, entries = group_images[group], range(starts[group], starts[group + 1])
+            costs = []
+            for (own, share), full in zip(have, filled, strict=True):
+                cost = size * (full + size / 2) * weight_of_image
+                for entry in entries:
+                    cost += weights[entry] * (own[entry_class[entry]] + entry_images[entry] / 2)
+                costs.append(cost / share)
+            best = chosen[group] = costs.index(min(costs))
+            filled[best] += size
+            own = have[best][0]
+            for entry in entries:
+                own[entry_class[entry]] += entry_images[entry]
+                left[entry_class[entry]] -= entry_images[entry]
     return np.array(chosen, np.int64)
