@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from augsuite import conversion
+from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ABSENT, Dataset, Intake
 from augsuite.dataset.images import read_size
 from augsuite.dataset.shapes import polygons
@@ -269,15 +270,11 @@ def _compare_annotations(
     corners, others = given.boxes(), back.boxes() if back.annotations.is_box.any() else back.annotations.boxes
     for mine in given.rows_of(row):
         name = given.categories.names[given.annotations.category_rows[mine]]
-        match = next(
-            (
-                theirs
-                for theirs in free
-                if back.categories.names[back.annotations.category_rows[theirs]] == name
-                and np.allclose(corners[mine], others[theirs], rtol=0, atol=TOLERANCE, equal_nan=True)
-            ),
-            None,
-        )
+        alike = [theirs for theirs in free if back.categories.names[back.annotations.category_rows[theirs]] == name]
+        match = _near(corners[mine], others, alike)
+        if match is None and losses["boxes cut to the image"]:
+            match = _near(clip(corners[mine][None], *given.images.sizes[row])[0], others, alike)
+            seen["boxes cut to the image"] += match is not None
         if match is None:
             kind = "boxes" if given.annotations.is_box[mine] else "image labels"
             if kind == "image labels" and losses["further image labels"]:
@@ -291,3 +288,11 @@ def _compare_annotations(
         )
         _compare_extras(seen, given.annotations.extra, int(mine), back.annotations.extra, int(match))
     seen["annotations that came from nowhere"] += len(free)
+
+
+def _near(box: Boxes, others: Boxes, rows: list[int]) -> int | None:
+    """The first of some rows whose box is the same."""
+    return next(
+        (row for row in rows if np.allclose(box, others[row], rtol=0, atol=TOLERANCE, equal_nan=True)),
+        None,
+    )
