@@ -137,9 +137,11 @@ def _unique(where: str, name: str, values: np.ndarray) -> None:
         ordered = values if (values[1:] > values[:-1]).all() else np.sort(values)
         if (ordered[1:] > ordered[:-1]).all():
             return
-    counts = Counter(values.tolist())
-    if len(counts) != len(values):
-        value, times = counts.most_common(1)[0]
+    if values.dtype != object and (values[1:] > values[:-1]).all():
+        return
+    different = len(set(values.tolist())) if values.dtype == object else len(np.unique(values))
+    if different != len(values):
+        value, times = Counter(values.tolist()).most_common(1)[0]
         raise DataError(f"{where}: {name}: {value!r} stands {times} times. Give each row its own.")
 
 

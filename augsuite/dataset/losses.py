@@ -62,7 +62,7 @@ def keep(data: Dataset, keeps: Collection[str], placed: bool = True) -> tuple[Da
         lost.update(_extras(extras, keeps))
     if "polygons" in keeps and "segmentation" in table.extra and "segmentation" not in keeps:
         lost["segmentation"] -= sum(is_polygons(value) for value in table.extra["segmentation"].tolist())
-    lost.update({key: 1 for key in data.extra if not kept(key, keeps)})
+    lost.update({key: 1 for key in data.extra if not kept(key, keeps) and not is_spelling(key)})
     return data, +lost
 
 
@@ -76,6 +76,11 @@ def _extras(extras: Extra, keeps: Collection[str]) -> Counter[str]:
         {
             key: sum(value is not ABSENT for value in values.tolist())
             for key, values in extras.items()
-            if not kept(key, keeps)
+            if not kept(key, keeps) and not is_spelling(key)
         }
     )
+
+
+def is_spelling(key: str) -> bool:
+    """Whether an extra (`coco._bbox`) says only how a file wrote what the tables hold: of use to its format, and no value."""
+    return key.partition(".")[2].startswith("_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from augsuite import hookimpl
-from augsuite.spec import FormatSpec, Ref
+from augsuite.spec import FormatSpec, OptionSpec, Ref
 
 
 @hookimpl
@@ -33,4 +33,13 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         detect=Ref("augsuite_coco.layout:detect"),
         read=Ref("augsuite_coco.reader:read"),
         write=Ref("augsuite_coco.writer:write"),
+        options=(
+            OptionSpec("images", "of a file of results: the annotations that it is about"),
+            OptionSpec(
+                "results",
+                "write the boxes as results_<split>.json, too, for pycocotools' loadRes",
+                ("yes", "no"),
+                "write",
+            ),
+        ),
     )

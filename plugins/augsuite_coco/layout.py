@@ -55,6 +55,8 @@ def find_files(folder: Path) -> list[Path]:
         if chosen:
             files = chosen
             break
+    if any(not file.stem.startswith("results") for file in files):
+        files = [file for file in files if not file.stem.startswith("results")]
     return sorted(files, key=_rank)  # stable: train before val before test, others as they came
 
 

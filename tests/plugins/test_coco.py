@@ -61,7 +61,7 @@ def test_the_same_values_come_out(tmp_path):
 def test_keys_that_nobody_knows_come_out_again(tmp_path):
     given = document()
     given["images"][1]["camera"] = None
-    given["annotations"][0]["score"] = [0.5, {"a": "é"}]
+    given["annotations"][0]["verdict"] = [0.5, {"a": "é"}]
     given["categories"][2]["colour"] = "red"
     given["reviewed"] = True
     data = augsuite.read(put(tmp_path, given))
