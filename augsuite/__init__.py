@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from augsuite.augment.policies import Policy, policy
     from augsuite.conversion import convert, read, write
     from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
+    from augsuite.dataset.difference import diff
+    from augsuite.dataset.duplicates import dedupe
     from augsuite.dataset.fetch import fetch
     from augsuite.dataset.merging import merge
+    from augsuite.dataset.validation import validate
     from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError
 
 __version__ = "0.1.0"
@@ -35,10 +38,13 @@ _HOME = {
     "Policy": "augment",
     "Sample": "dataset",
     "convert": "conversion",
+    "dedupe": "dataset.duplicates",
+    "diff": "dataset.difference",
     "fetch": "dataset.fetch",
     "merge": "dataset.merging",
     "policy": "augment",
     "read": "conversion",
+    "validate": "dataset.validation",
     "write": "conversion",
 }
 
@@ -56,11 +62,14 @@ __all__ = [
     "Sample",
     "__version__",
     "convert",
+    "dedupe",
+    "diff",
     "fetch",
     "hookimpl",
     "merge",
     "policy",
     "read",
+    "validate",
     "write",
 ]
 

@@ -26,6 +26,9 @@ def augsuite_commands() -> Iterator[CommandSpec]:
     for name, summary, module in (
         ("convert", "Convert a dataset from one format to another.", "convert"),
         ("stats", "Count images, boxes, classes and sizes of a dataset.", "stats"),
+        ("validate", "Report what is wrong with a dataset; repair it.", "validate"),
+        ("dedupe", "Find images that show the same, also across splits.", "dedupe"),
+        ("diff", "Compare two datasets.", "diff"),
         ("anchors", "Suggest anchor shapes for a dataset's boxes.", "anchors"),
         ("tile", "Cut large images and their boxes into overlapping tiles.", "tile"),
         ("merge", "Put several datasets together.", "merge"),

@@ -13,7 +13,7 @@ import click
 from augsuite.commands.console import parse_options
 
 if TYPE_CHECKING:
-    from augsuite.dataset import Dataset
+    from augsuite.dataset import Dataset, Intake
 
 R = TypeVar("R")
 
@@ -34,8 +34,8 @@ class Reading:
     options: Mapping[str, str] = field(default_factory=dict)
     skip_invalid: bool = False
 
-    def __call__(self, dataset: str | os.PathLike[str]) -> Dataset:
-        """Read a dataset, and say on stderr what was surprising.
+    def __call__(self, dataset: str | os.PathLike[str], intake: Intake | None = None) -> Dataset:
+        """Read a dataset, and say on stderr what was surprising, unless `intake` is there to take it.
 
         Raises:
             DataError: see `augsuite.conversion.read`.
@@ -44,9 +44,10 @@ class Reading:
         from augsuite.conversion import read_as
         from augsuite.dataset import Intake
 
-        intake = Intake(self.skip_invalid)
-        data = read_as(dataset, self.source_format, intake, self.options)
-        tell(intake.notes, intake.skipped)
+        taken = intake or Intake(self.skip_invalid)
+        data = read_as(dataset, self.source_format, taken, self.options)
+        if intake is None:
+            tell(taken.notes, taken.skipped)
         return data
 
 
