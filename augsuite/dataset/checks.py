@@ -17,8 +17,8 @@ LARGEST = 1e15
 
 
 def kept(key: str, keeps: Collection[str]) -> bool:
-    """Whether an extra is among those named: itself, or as one of `coco.*`."""
-    return key in keeps or f"{key.partition('.')[0]}.*" in keeps
+    """Whether an extra is among those named: itself, as one of `coco.*`, or as any by `*`."""
+    return key in keeps or "*" in keeps or f"{key.partition('.')[0]}.*" in keeps
 
 
 def number(text: str | None) -> float:

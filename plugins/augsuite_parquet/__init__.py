@@ -1,1 +1,33 @@
-"""To be declared."""
+"""Parquet: one row per image, as Hugging Face's object detection datasets have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from augsuite import hookimpl
+from augsuite.spec import FormatSpec, OptionSpec, Ref
+
+
+@hookimpl
+def augsuite_formats() -> Iterator[FormatSpec]:
+    """Parquet files."""
+    yield FormatSpec(
+        name="parquet",
+        summary="Parquet, one row per image with its objects, as Hugging Face datasets have it",
+        patterns=("data/*.parquet", "*.parquet"),
+        keeps=frozenset(
+            {"names", "boxes", "image_labels", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories"}
+            | {"segmentation", "score", "*"}
+        ),
+        detect=Ref("augsuite_parquet.layout:detect"),
+        read=Ref("augsuite_parquet.reader:read"),
+        read_parts=Ref("augsuite_parquet.reader:read_parts"),
+        write_parts=Ref("augsuite_parquet.writer:write_parts"),
+        options=(
+            OptionSpec(
+                "boxes",
+                "how the four numbers of a box are meant, in files of others (default: xywh, in pixels)",
+                choices=("xywh", "xyxy", "cxcywh", "xywh_unit", "xyxy_unit", "cxcywh_unit"),
+            ),
+        ),
+    )

@@ -1,0 +1,78 @@
+"""The columns of the files we write, and what their metadata says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from augsuite.dataset import Dataset
+from augsuite.dataset.packing import encode, packed, unpacked
+from augsuite.dataset.tables import Categories
+
+KEY = b"augsuite"
+_OBJECTS = {
+    "id": pa.int64(),
+    "bbox": pa.list_(pa.float64(), 4),
+    "category": pa.int64(),
+    "area": pa.float64(),
+    "ignore": pa.bool_(),
+    "score": pa.float64(),
+    "segmentation": pa.string(),
+    "extra": pa.string(),
+}
+OBJECTS = pa.struct([(name, pa.list_(kind)) for name, kind in _OBJECTS.items()])
+_COLUMNS = [
+    ("image_id", pa.int64()),
+    ("file_name", pa.string()),
+    ("path", pa.string()),
+    ("width", pa.int64()),
+    ("height", pa.int64()),
+    ("split", pa.string()),
+    ("objects", OBJECTS),
+    ("extra", pa.string()),
+]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What the metadata of a file says of the whole dataset, as JSON under the key `augsuite`.
+
+    Attributes:
+        categories: one entry per category: id, name, and its extras as JSON text.
+        extra: `Dataset.extra` as JSON text.
+    """
+
+    categories: list[tuple[int, str, str | None]]
+    extra: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, data: Dataset) -> Head:
+        """The head of a dataset."""
+        table = data.categories
+        rows = range(len(table))
+        said = packed(table.extra, pa.array(rows, pa.int64()).to_numpy())
+        return cls(list(zip(table.ids.tolist(), table.names.tolist(), said, strict=True)), dict(data.extra))
+
+    def table(self, where: str) -> Categories:
+        """The categories."""
+        extra = unpacked([said for _, _, said in self.categories], where)
+        return Categories.of(
+            [name for _, name, _ in self.categories], [number for number, _, _ in self.categories], extra
+        )
+
+
+def schema(head: Head) -> pa.Schema:
+    """The columns, with the head, and with the features as `datasets` reads them, so that it knows the names of the categories."""
+    features = {name: _feature(kind) for name, kind in _COLUMNS if name != "objects"}
+    objects = {name: _feature(kind) for name, kind in _OBJECTS.items()}
+    objects["category"] = {"names": [name for _, name, _ in head.categories], "_type": "ClassLabel"}
+    features["objects"] = {"feature": objects, "_type": "Sequence"}
+    info = {"info": {"features": {name: features[name] for name, _ in _COLUMNS}}}
+    return pa.schema(_COLUMNS, {KEY: encode(head).encode(), b"huggingface": encode(info).encode()})
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "Sequence"}
+    return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
