@@ -59,8 +59,8 @@ class Finder:
     folders: Sequence[str]
     missing: int = 0
     allow_outside: bool = False
-    _listed: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
-    _doubtful: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
+    _folders: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    _listed: dict[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict, repr=False)
     _fence: Fence | None = field(default=None, repr=False)
 
     def find(self, name: str, *, stem: bool = False) -> str:
@@ -89,27 +89,31 @@ class Finder:
 
     def look(self, name: str, *, stem: bool = False) -> str | None:
         """As `find`, but None where it raises, and counting nothing."""
-        suffixes = _CASED_SUFFIXES if stem else ("",)
-        if _BARE(name):  # the usual case, and a dataset may ask 100,000 times
-            places = [(folder, name) for folder in self.folders]
-            outside = False
+        outside = False
+        if _SIMPLE(name):  # the usual case, and a dataset may ask 100,000 times
+            head, _, base = name.rpartition("/")
+            folders = self._folders.get(head)
+            if folders is None:
+                folders = self._folders[head] = [posixpath.join(folder, head).rstrip("/") for folder in self.folders]
+            places = [(folders, base)]
         else:
             spellings = tuple(dict.fromkeys((name, name.replace("\\", "/"))))
             paths = [inside(spelling, folder) for spelling in spellings for folder in self.folders]
-            places = [posixpath.split(path) for path in paths if path is not None]
+            split = [posixpath.split(path) for path in paths if path is not None]
+            places = [([folder], base) for folder, base in split]
             outside = any(inside(spelling) is None for spelling in spellings)
-        for folder, base in places:
-            listed = self._listed.get(folder)
-            if listed is None:
-                listed = self._list(folder)
-            for suffix in suffixes:
-                if base + suffix in listed:
-                    path = f"{folder}/{base}{suffix}" if folder else base + suffix
-                    if base + suffix not in self._doubtful[folder] or self._holds(path):
-                        return path
-                    outside = True
+        for folders, base in places:
+            names = [base + suffix for suffix in _CASED_SUFFIXES] if stem else (base,)
+            for folder in folders:
+                listed, doubtful = self._listed.get(folder) or self._list(folder)
+                for file in names:
+                    if file in listed:
+                        path = f"{folder}/{file}" if folder else file
+                        if file not in doubtful or self._holds(path):
+                            return path
+                        outside = True
         if outside and self.allow_outside:
-            return self._look_outside(name, suffixes)
+            return self._look_outside(name, _CASED_SUFFIXES if stem else ("",))
         return None if outside else ""
 
     def _look_outside(self, name: str, suffixes: Sequence[str]) -> str:
@@ -122,8 +126,8 @@ class Finder:
                         return path.replace(os.sep, "/")
         return ""
 
-    def _list(self, folder: str) -> frozenset[str]:
-        """List a folder, and say which of its files may lie outside: links, or all if the folder is reached by one."""
+    def _list(self, folder: str) -> tuple[frozenset[str], frozenset[str]]:
+        """The files of a folder, and those that may lie outside: links, or all if a link leads to the folder."""
         path = self.root / folder
         listed = scan(path)
         files = frozenset(listed.files)
@@ -134,14 +138,11 @@ class Finder:
             self._fence = self._fence or Fence(self.root)
             if not self._fence.holds(path):
                 doubtful = files
-        self._listed[folder], self._doubtful[folder] = files, doubtful
-        return files
+        self._listed[folder] = files, doubtful
+        return files, doubtful
 
     def _holds(self, path: str) -> bool:
         return self._fence is not None and self._fence.holds(self.root / path)
 
-
-_BARE = re.compile(r"[^/\\\0:.][^/\\\0:]*").fullmatch
-"""Whether a name has no folder, drive or leading dot in it, so that it cannot lead anywhere else."""
 
 _CASED_SUFFIXES = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))

@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from typing import TypeVar
 
+from augsuite.dataset.fence import Fence, current
+from augsuite.dataset.fence import using as fenced_by
 from augsuite.errors import DataError
 
 Item = TypeVar("Item")
@@ -43,11 +45,12 @@ def mapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Re
     if workers == 1:
         yield from map(work, items)
         return
+    fence = current()
     waiting: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
+                waiting.append(pool.submit(_fenced, fence, work, item))
                 if len(waiting) > workers * _AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -59,3 +62,9 @@ def mapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Re
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _fenced(fence: Fence | None, work: Callable[[Item], Result], item: Item) -> Result:
+    """Work in another process as in this one: behind its fence."""
+    with fenced_by(fence):
+        return work(item)
