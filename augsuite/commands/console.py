@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from augsuite.errors import ConfigError
@@ -56,6 +66,23 @@ def progress() -> Progress:
         disable=not console.is_terminal,
         transient=True,
     )
+
+
+@contextlib.contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show, as `progress` does, whatever work inside the block tells: one bar for each kind of work."""
+    from augsuite.dataset.progress import listening  # not above: listings import no dataset
+
+    with progress() as display:
+        bars: dict[str, TaskID] = {}
+
+        def show(what: str, step: int, total: int | None) -> None:
+            if what not in bars or step == 0:
+                bars[what] = display.add_task(what, total=total)
+            display.advance(bars[what], step)
+
+        with listening(show):
+            yield
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -16,17 +16,22 @@ OF_FILE = frozenset({"coco_url", "path", "segmented"})
 
 def is_of_file(key: str) -> bool:
     """Whether an extra of images is true of the original file alone."""
-    return _last(key) in OF_FILE
+    return _last(key) in OF_FILE or is_spelling(key)
 
 
 def moved_makes_wrong(key: str, value: Any) -> bool:
     """Whether a value of an annotation is wrong after the image was moved: it says where, or is no plain value and so might."""
-    return _last(key) in PLACED or not isinstance(value, str | int | float | None)
+    return _last(key) in PLACED or is_spelling(key) or not isinstance(value, str | int | float | None)
 
 
 def shift_makes_wrong(key: str, value: Any) -> bool:
     """As `moved_makes_wrong`, where the object is as large as it was, whole, and merely at another place."""
     return _last(key) not in INVARIANT and moved_makes_wrong(key, value)
+
+
+def is_spelling(key: str) -> bool:
+    """Whether an extra (`coco._bbox`) says only how a file wrote what the tables hold: of use to its format, and no loss."""
+    return key.partition(".")[2].startswith("_")
 
 
 def _last(key: str) -> str:
