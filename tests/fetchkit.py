@@ -30,6 +30,7 @@ class File:
         if_range: whether `If-Range` is.
         chunked: send no Content-Length.
         pause_s: time between two pieces of 64 KiB.
+        pauses: other times, one for each of the first pieces.
         headers: more of them.
     """
 
@@ -41,6 +42,7 @@ class File:
     if_range: bool = True
     chunked: bool = False
     pause_s: float = 0
+    pauses: list[float] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,6 +58,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status = file.statuses.pop(0) if file is not None and file.statuses else 404 if file is None else 200
         if status != 200:
             self.send_response(status)
+            for name, value in ({} if file is None else file.headers).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -85,7 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for begin in range(0, len(body[:cut]), 1 << 16):
                 piece = body[:cut][begin : begin + (1 << 16)]
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if file.chunked else piece)
-                time.sleep(file.pause_s)
+                time.sleep(file.pauses.pop(0) if file.pauses else file.pause_s)
             if cut is not None:
                 self.close_connection = True
                 self.connection.shutdown(2)
@@ -177,7 +181,7 @@ def write_card(path, *archives, name: str = "tiny"):
         "archives": list(archives),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(card))
+    path.write_text(yaml.safe_dump(card, sort_keys=False))
     return path
 
 

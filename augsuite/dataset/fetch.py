@@ -112,7 +112,7 @@ def _fetch(card: Card, target: Path, work: Path) -> None:
             file.unlink()  # the next fetch begins anew
             raise
         record.append(
-            {"url": archive.urls[0], "bytes": file.stat().st_size, "sha256": archive.sha256, "content_sha256": content}
+            {"urls": archive.urls, "bytes": file.stat().st_size, "sha256": archive.sha256, "content_sha256": content}
         )
         if not (archive.sha256 or archive.md5):
             _trust(archive, content, target.parent / f".{target.name}.first-fetch.json")

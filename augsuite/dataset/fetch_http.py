@@ -200,13 +200,14 @@ class _Transfer:
         """Write what a response brings; each piece reaches the file at once, so that a kill loses little."""
         total = self.archive.bytes or _extent(response)[1]
         done = have
-        with self.part.open("ab" if have else "wb", buffering=0) as file:
+        with self.part.open("ab" if have else "wb") as file:
             _memory(self.part).write_bytes(msgspec.json.encode(_Part(self.url, _validator(response))))
             self.meter.show(done, total)
             # `raw`: a server may say that a .gz file is an encoding, which must not be undone
             try:
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     file.write(chunk)
+                    file.flush()
                     done += len(chunk)
                     self.meter.show(done, total)
                     if total is not None and done > total:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -22,7 +23,9 @@ from fetchkit import File, described, make_tar, make_zip, serving, voc_files, wr
 
 import augsuite
 from augsuite.cli import cli
+from augsuite.conversion import detect
 from augsuite.dataset import fetch_http
+from augsuite.dataset.cards import read_cards
 from augsuite.dataset.locate import locate, named, user_folder
 from augsuite.dataset.progress import listening
 from augsuite.errors import ConfigError, DataError
@@ -41,6 +44,7 @@ def server():
 def nowhere(monkeypatch, tmp_path):
     """No dataset of the developer's is at hand, and waits between tries are short."""
     monkeypatch.delenv("AUGSUITE_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(fetch_http, "_BACKOFF_S", 0.01)
 
@@ -178,6 +182,37 @@ def test_a_server_that_is_busy_is_asked_again(card, server, status):
     server.files["/tiny.zip"].statuses = [status, status]
     assert content_of(augsuite.fetch(path)) == FILES
     assert len(server.requests) == 3
+
+
+def test_a_server_that_asks_for_an_hour_is_not_given_it(card, server, monkeypatch):
+    monkeypatch.setattr(fetch_http, "_LONGEST_WAIT_S", 0.01)
+    path = card()
+    server.files["/tiny.zip"].statuses = [503, 503]
+    server.files["/tiny.zip"].headers = {"Retry-After": "3600"}
+    assert content_of(augsuite.fetch(path)) == FILES
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_falls_silent_is_asked_again(card, server, monkeypatch):
+    monkeypatch.setattr(fetch_http, "_TIMEOUT_S", (5, 0.2))
+    path = card()
+    server.files["/tiny.zip"].pauses = [0, 0, 0, 0, 3.0]
+    assert content_of(augsuite.fetch(path)) == FILES
+    assert server.ranges("/tiny.zip") == ["", "bytes=262144-"]
+
+
+def test_a_redirect_is_followed(card, server, tmp_path):
+    server.files["/tiny.zip"] = File(ZIP)
+    server.files["/old.zip"] = File(b"", statuses=[302], headers={"Location": "/tiny.zip"})
+    path = write_card(tmp_path / "tiny.yaml", described(server, "/old.zip", ZIP))
+    assert content_of(augsuite.fetch(path)) == FILES
+
+
+def test_a_file_that_its_server_calls_an_encoding_is_left_as_it_is(server, tmp_path):
+    packed = make_tar(FILES, mode="w:gz")
+    server.files["/a.tar.gz"] = File(packed, headers={"Content-Encoding": "gzip"})
+    path = write_card(tmp_path / "tiny.yaml", described(server, "/a.tar.gz", packed))
+    assert content_of(augsuite.fetch(path)) == FILES
 
 
 def test_a_server_that_stays_busy_is_one_clear_line(card, server):
@@ -383,6 +418,24 @@ def test_what_cannot_fit_is_refused_before_anything_is_asked(server, tmp_path):
     assert server.requests == []
 
 
+def test_a_disk_that_is_full_is_one_clear_line_and_keeps_what_fits(card, tmp_path):
+    path = card()
+    out = tmp_path / "out" / "tiny"
+    limit = 150_000  # bytes that the system lets this process write into one file
+
+    process = fetch_process(
+        path, out, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    )
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(
+        r"augsuite: .*: cannot be written \(File too large\)\. Choose another place with --out, .*\n", said
+    )
+    assert (tmp_path / "out" / ".tiny.fetch" / "1" / "tiny.zip.part").stat().st_size == limit
+    assert visible(tmp_path / "out") == []
+    assert content_of(augsuite.fetch(path, out)) == FILES
+
+
 def test_a_folder_with_something_else_is_kept(card, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
@@ -557,3 +610,137 @@ def test_a_server_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(DataError, match=r"the connection failed \(.*[Rr]efused.*\) \(6 tries\)") as caught:
         augsuite.fetch(path)
     assert "\n" not in str(caught.value)
+
+
+GITHUB = {
+    "bccd": ("BCCD_Dataset-d272fb14cdff6e473fafeeeba32aba5f560e9e43/", "BCCD/"),
+    "raccoon": ("raccoon_dataset-master/", ""),
+}
+
+
+def published():
+    """The archives of each card in small: members named as those of the real ones, and what else lies in them."""
+    files = voc_files()
+    images = {name: content for name, content in files.items() if name.endswith(".jpg")}
+    rest = {name: content for name, content in files.items() if name.endswith(".xml")}
+    sets = {
+        "ImageSets/Main/train.txt": b"0\n1\n",
+        "ImageSets/Main/test.txt": b"2\n",
+        "ImageSets/Main/cat_train.txt": b"0  1\n",
+    }
+    coco = json.dumps(
+        {
+            "images": [{"id": 7, "file_name": "000000000139.jpg", "width": 40, "height": 30}],
+            "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
+            "categories": [{"id": 1, "name": "person"}],
+        }
+    ).encode()
+    pets = {f"annotations/xmls/{name.removeprefix('Annotations/')}": content for name, content in rest.items()}
+    more = {
+        "annotations/list.txt": b"#Image CLASS-ID\n0 1 1 1\n",
+        "annotations/trimaps/0.png": b"no image",
+        "annotations/trimaps/._0.png": b"of a Mac",
+    }
+    bccd_prefix = "".join(GITHUB["bccd"])
+    yield (
+        "voc2007",
+        "voc",
+        3,
+        make_tar(dict(list(images.items())[:2]) | dict(list(rest.items())[:2]) | sets, "VOCdevkit/VOC2007/"),
+        make_tar(dict(list(images.items())[2:]) | dict(list(rest.items())[2:]), "VOCdevkit/VOC2007/"),
+    )
+    yield (
+        "coco-val2017",
+        "coco",
+        1,
+        make_zip({"val2017/000000000139.jpg": files["JPEGImages/0.jpg"]}),
+        make_zip(
+            {
+                "annotations/instances_train2017.json": b"{}",
+                "annotations/instances_val2017.json": coco,
+                "annotations/captions_val2017.json": b'{"images": [], "annotations": []}',
+            }
+        ),
+    )
+    yield (
+        "oxford-pets",
+        "voc",
+        3,
+        make_tar({name.replace("JPEGImages", "images"): content for name, content in images.items()}, mode="w:gz"),
+        make_tar(pets | more, mode="w:gz"),
+    )
+    yield (
+        "bccd",
+        "voc",
+        3,
+        make_zip(
+            {bccd_prefix + name: content for name, content in (images | rest | sets).items()}
+            | {GITHUB["bccd"][0] + "LICENSE": b"MIT", GITHUB["bccd"][0] + "plot.py": b"code"}
+        ),
+    )
+    yield (
+        "raccoon",
+        "voc",
+        3,
+        make_zip(
+            {
+                f"raccoon_dataset-master/{name.replace('JPEGImages', 'images').replace('Annotations', 'annotations')}": content
+                for name, content in (images | rest).items()
+            }
+            | {"raccoon_dataset-master/LICENSE": b"MIT", "raccoon_dataset-master/xml_to_csv.py": b"code"}
+        ),
+    )
+
+
+@pytest.mark.parametrize(("name", "format_name", "count", "archives"), [(a, b, c, d) for a, b, c, *d in published()])
+def test_the_layout_on_each_card_is_read_as_the_card_says(name, format_name, count, archives, server, tmp_path):
+    card = read_cards()[name]
+    assert len(card.archives) == len(archives)
+    said = []
+    for number, (archive, content) in enumerate(zip(card.archives, archives, strict=True)):
+        server.files[f"/{number}"] = File(content)
+        said.append({"urls": [server.url(f"/{number}")], "take": archive.take})
+    folder = augsuite.fetch(write_card(tmp_path / "card.yaml", *said, name=name))
+    assert card.format == format_name == detect(folder).name
+    data = augsuite.read(name)
+    assert len(data) == len(data.annotations) == count
+    assert all(data.path(row).is_file() for row in range(count))
+    assert not list(folder.rglob("*.py"))
+    if name in GITHUB:
+        assert (folder / "LICENSE").read_bytes() == b"MIT"
+
+
+@pytest.mark.parametrize("name", GITHUB)
+def test_the_counts_on_a_card_are_those_of_the_real_data(name, real_data, server, tmp_path):
+    """A copy of the repository, packed as GitHub packs it."""
+    card = read_cards()[name]
+    outer, inner = GITHUB[name]
+    copy = real_data / name
+    files = {
+        outer + inner + path.relative_to(copy).as_posix(): path.read_bytes()
+        for path in copy.rglob("*")
+        if path.is_file() and path.parent != copy
+    }
+    server.files["/a.zip"] = File(make_zip(files), cuts=[1_000_000])
+    said = {"urls": [server.url("/a.zip")], "take": card.archives[0].take}
+    augsuite.fetch(write_card(tmp_path / "card.yaml", said, name=name))
+    data = augsuite.read(user_folder() / name)
+    splits = data.images.splits
+    for split, count in card.images.items():
+        wanted = "" if split == "all" else split
+        assert (splits == wanted).sum() == count
+        assert (splits[data.annotations.image_rows] == wanted).sum() == card.boxes[split]
+    assert data.categories.names.tolist() == card.categories
+    assert server.ranges("/a.zip") == ["", "bytes=1000000-"]
+
+
+@pytest.mark.parametrize("name", [name for name, card in read_cards().items() if card.archives])
+def test_a_card_of_a_public_dataset_is_complete(name):
+    card = read_cards()[name]
+    assert card.name == name
+    assert len(set(card.categories)) == len(card.categories)
+    assert card.source.startswith("http")
+    assert card.format
+    for archive in card.archives:
+        assert archive.sha256 or "github.com" in archive.urls[0]
+        assert bool(archive.sha256) == bool(archive.bytes)
