@@ -67,7 +67,7 @@ def filter(  # noqa: A001 - the word that users know; the built-in is not needed
         for name, limit in (("min_area_frac", min_area_frac), ("max_area_frac", max_area_frac)):
             if limit is not None and not 0 <= limit <= 1:
                 raise ConfigError(f"{name}: expected a fraction in [0, 1], got {limit:g}.")
-        _limit(chosen, area(_fractions(data)), min_area_frac, max_area_frac)
+        _limit(chosen, _fractions(data), min_area_frac, max_area_frac)
     data = keep_annotations(data, chosen, empty)
     return data if categories is None else keep_categories(data, categories, empty)
 
@@ -84,10 +84,18 @@ def _pixels(data: Dataset) -> Boxes:
     return (with_sizes(data) if data.annotations.layout.unit else data).boxes(Layout.XYXY_PX)
 
 
-def _fractions(data: Dataset) -> Boxes:
-    if not data.annotations.layout.unit:
-        data = with_sizes(data)
-    try:
-        return data.boxes(Layout.XYXY_UNIT)
-    except DataError as error:
-        raise DataError(f"the area as a fraction of the image: {error}") from error
+def _fractions(data: Dataset) -> NDArray[np.float64]:
+    """`(N,)` the areas of boxes as fractions of their images."""
+    table = data.annotations
+    if table.layout.unit:
+        return area(data.boxes(Layout.XYXY_UNIT))
+    data = with_sizes(data)
+    sizes = data.images.sizes[table.image_rows]
+    unknown = np.flatnonzero((sizes <= 0).any(axis=1) & table.is_box)
+    if len(unknown):
+        name = data.images.names[table.image_rows[unknown[0]]]
+        raise DataError(
+            f"{name}: the size of the image is not known, so its boxes are no fraction of it. Put the image files beside the annotations."
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):  # labels of images of unknown size
+        return np.asarray(area(data.boxes(Layout.XYXY_PX)) / sizes.prod(axis=1))

@@ -52,19 +52,20 @@ def _even(data: Dataset, order: Rows, number: int, balance: Balance) -> Rows:
     ]
     have = [0] * classes
     taken: set[int] = set()
-    heap = [(0, each) for each in range(classes)]
+    # Of classes with equally many images the rarest goes first: its images may serve the others too.
+    totals = np.bincount(class_rows, minlength=classes).tolist()
+    heap = [(0, total, which) for which, total in enumerate(totals)]
+    heapq.heapify(heap)
     while heap and len(taken) < number:
-        count, which = heapq.heappop(heap)
-        if count < have[which]:  # it gained images of other classes meanwhile
-            heapq.heappush(heap, (have[which], which))
-            continue
-        row = next((row for row in waiting[which] if row not in taken), None)
-        if row is None:
-            continue
-        taken.add(row)
-        for each in of_image[row].tolist():
-            have[each] += 1
-        heapq.heappush(heap, (have[which], which))
+        count, total, which = heapq.heappop(heap)
+        if count == have[which]:
+            row = next((row for row in waiting[which] if row not in taken), None)
+            if row is None:
+                continue
+            taken.add(row)
+            for each in of_image[row].tolist():
+                have[each] += 1
+        heapq.heappush(heap, (have[which], total, which))
     return np.array(sorted(taken), np.int64)
 
 
