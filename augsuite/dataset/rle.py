@@ -5,6 +5,7 @@ Source: COCO API, common/maskApi.c (`rleEncode`, `rleFrString`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -57,6 +58,18 @@ def window(value: Any) -> tuple[int, int, Mask] | None:
     rows = np.flatnonzero(mask.any(axis=1))
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     return left, top, mask[top:bottom]
+
+
+def grown(left: int, top: int, mask: Mask, box: Sequence[float], width: int, height: int) -> tuple[int, int, Mask]:
+    """A window of pixels made as large as a box, where that has whole corners, lies in the image and holds the window; else as it is."""
+    x, y, right, bottom = box
+    down, across = mask.shape
+    holds = 0 <= x <= left and 0 <= y <= top and left + across <= right <= width and top + down <= bottom <= height
+    if not holds or not all(float(number).is_integer() for number in box):
+        return left, top, mask
+    result = np.zeros((int(bottom - y), int(right - x)), bool)
+    result[top - int(y) :, left - int(x) :][:down, :across] = mask
+    return int(x), int(y), result
 
 
 def size(value: Any) -> tuple[int, int] | None:

@@ -9,7 +9,8 @@ from xml.parsers import expat
 import msgspec
 
 from augsuite.dataset import UNREAD, Dataset, Intake
-from augsuite.dataset.files import Finder
+from augsuite.dataset.fence import current
+from augsuite.dataset.files import Finder, inside, tamed
 from augsuite.dataset.images import read_size
 from augsuite.dataset.progress import track
 from augsuite.errors import DataError
@@ -102,6 +103,9 @@ class _Reader:
         """
         first = len(self.tables.names)
         try:
+            fence = current()
+            if fence is not None:
+                fence.check(str(self.file))
             total = self.file.stat().st_size // _CHUNK + 1
             with self.file.open("rb") as opened:
                 for chunk in track(iter(lambda: opened.read(_CHUNK), b""), "reading", total):
@@ -233,14 +237,16 @@ class _Reader:
             return
         finder = self.finders.get(split)
         if finder is None:
-            finder = self.finders[split] = Finder(self.root, image_folders(split))
+            finder = self.finders[split] = Finder(
+                self.root, image_folders(split), allow_outside=self.intake.allow_outside
+            )
         try:
             found = finder.find(name)
         except DataError as error:
             self._reject(f"image: name: {error}")
             return
         self.row = len(tables.names)
-        tables.names.append(name)
+        tables.names.append(name if inside(name) else tamed(found or name))
         tables.sizes.append((size[0], size[1]))
         tables.ids.append(number)
         tables.splits.append(split)

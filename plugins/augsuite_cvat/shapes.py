@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from augsuite.dataset import ABSENT, Dataset, rle
-from augsuite.dataset.shapes import is_polygons, polygons
+from augsuite.dataset.shapes import Polygons, is_polygons, polygons
 from augsuite.protocols import Losses
 from augsuite_cvat import geometry
-from augsuite_cvat.elements import TAG, attribute, listed, text, written
+from augsuite_cvat.elements import TAG, attribute, text, written
 
 _PREFIX = "cvat."
 _SPECIAL = ("cvat.shape", "cvat.geometry", "cvat.attributes")
 _FIRST = ("source", "occluded")  # CVAT's order: these before the place, the rest after it
 _OWN = {"label", "parts", "points", "rle", *geometry.CORNERS}
+_TOKEN = re.compile(r"[^\[\],\s]+")
 _SLACK = 1e-6  # pixels: a change of layout in float64 costs less
 
 
@@ -34,7 +37,7 @@ class Shapes:
         named = {key.removeprefix(_PREFIX): values for key, values in columns.items() if key not in _SPECIAL}
         self._before = [(key, named[key]) for key in _FIRST if key in named]
         self._after = [(key, values) for key, values in named.items() if key not in _FIRST]
-        nothing = [ABSENT] * len(table)
+        nothing: list[Any] = [ABSENT] * len(table)
         self._shapes, self._geometries, self._attributes = (columns.get(key, nothing) for key in _SPECIAL)
         self._parts = named.get("points", nothing)
         self._groups = named.get("group_id", nothing)
@@ -94,7 +97,7 @@ class Shapes:
         """One polygon for each part; "" where there is none."""
         value = self._segmentations[row]
         rings = polygons(value) or []
-        said = bytes(value).count(b"[") - 1 if isinstance(value, msgspec.Raw) else len(listed(value))
+        said = bytes(value).count(b"[") - 1 if isinstance(value, msgspec.Raw) else len(value)
         if not rings or said != len(rings):
             return ""
         xs = [x for ring in rings for x in ring[::2]]
@@ -107,7 +110,7 @@ class Shapes:
             box = f' parts="{len(rings)}"{box}'
         drawn = [
             _shape("polygon", f'{first}{box if not part else ""} points="{_points(ring)}"{last}', "" if part else inner)
-            for part, ring in enumerate(rings)
+            for part, ring in enumerate(_texts(value, rings))
         ]
         return "".join(drawn)
 
@@ -118,18 +121,7 @@ class Shapes:
         width, height = self._data.images.sizes[self._data.annotations.image_rows[row]].tolist()
         if found is None or not found[2].size or rle.size(value) != (width, height):
             return ""
-        left, top, pixels = found
-        x, y, right, bottom = self._corners[row]
-        holds = (
-            0 <= x <= left
-            and 0 <= y <= top
-            and left + pixels.shape[1] <= right <= width
-            and top + pixels.shape[0] <= bottom <= height
-        )
-        if holds and all(float(number).is_integer() for number in (x, y, right, bottom)):
-            grown = np.zeros((int(bottom - y), int(right - x)), bool)
-            grown[top - int(y) :, left - int(x) :][: pixels.shape[0], : pixels.shape[1]] = pixels
-            left, top, pixels = int(x), int(y), grown
+        left, top, pixels = rle.grown(*found, self._corners[row], width, height)
         box = self._unless_same(row, (left, top, left + pixels.shape[1], top + pixels.shape[0]))
         runs = ", ".join(map(str, rle.runs(pixels)))
         place = f' rle="{runs}" left="{left}" top="{top}" width="{pixels.shape[1]}" height="{pixels.shape[0]}"'
@@ -181,9 +173,16 @@ def _corners(box: list[float]) -> str:
     return f' xtl="{_number(left)}" ytl="{_number(top)}" xbr="{_number(right)}" ybr="{_number(bottom)}"'
 
 
-def _points(ring: list[float]) -> str:
-    texts = [_number(value) for value in ring]
-    return ";".join([f"{x},{y}" for x, y in zip(texts[::2], texts[1::2], strict=True)])
+def _texts(value: Any, rings: Polygons) -> list[list[str]]:
+    """The numbers of some rings as text: as they were read, where that text is still there."""
+    if not isinstance(value, msgspec.Raw):
+        return [[_number(number) for number in ring] for ring in rings]
+    tokens = iter(_TOKEN.findall(bytes(value).decode()))
+    return [list(islice(tokens, len(ring))) for ring in rings]
+
+
+def _points(ring: list[str]) -> str:
+    return ";".join([f"{x},{y}" for x, y in zip(ring[::2], ring[1::2], strict=True)])
 
 
 def _number(value: float) -> str:

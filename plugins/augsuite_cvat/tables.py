@@ -7,41 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augsuite.dataset import ABSENT, Annotations, Categories, Images, objects
+from augsuite.dataset.columns import GrowingExtras
 from augsuite_cvat.elements import listed
 
-NO_LABEL = ""
 LARGEST_ID = 2**62
-
-
-class Extras:
-    """Extras of which each row says some: key -> rows and values."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, tuple[array[int], list[Any]]] = {}
-
-    def add(self, row: int, key: str, value: Any) -> None:
-        """Take one value; rows come in order."""
-        said = self._said.get(key)
-        if said is None:
-            said = self._said[key] = (array("q"), [])
-        said[0].append(row)
-        said[1].append(value)
-
-    def exchange_last(self, key: str, value: Any) -> None:
-        """Put another value in the place of the last one."""
-        self._said[key][1][-1] = value
-
-    def columns(self, count: int) -> dict[str, NDArray[np.object_]]:
-        """Key -> one value for each of `count` rows, ABSENT where none was said."""
-        result = {}
-        for key, (rows, values) in self._said.items():
-            column = np.full(count, ABSENT, object)
-            column[np.frombuffer(rows, np.int64)] = objects(values)
-            result[key] = column
-        return result
 
 
 @dataclass
@@ -53,13 +24,13 @@ class Tables:
     ids: list[int | None] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    image_extra: Extras = field(default_factory=Extras)
+    image_extra: GrowingExtras = field(default_factory=GrowingExtras)
     declared: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     image_rows: array[int] = field(default_factory=lambda: array("q"))
     labels: array[int] = field(default_factory=lambda: array("q"))
     boxes: array[float] = field(default_factory=lambda: array("d"))
-    extra: Extras = field(default_factory=Extras)
+    extra: GrowingExtras = field(default_factory=GrowingExtras)
     head: dict[str, Any] = field(default_factory=dict)
 
     def images(self) -> Images:
@@ -110,7 +81,7 @@ class Tables:
         parts: dict[str, list[Any]] = {}
         for label in listed(labels["label"]) if isinstance(labels, dict) and "label" in labels else []:
             said = dict(label) if isinstance(label, dict) else {"name": label}
-            name, parent = said.pop("name", NO_LABEL), said.get("parent")
+            name, parent = said.pop("name", ""), said.get("parent")
             if isinstance(parent, str) and parent:
                 parts.setdefault(parent, []).append(label)
             elif not isinstance(name, str) or name in own:
