@@ -151,7 +151,7 @@ def _regex(pattern: str) -> str:
 def at(path: Path) -> Path:
     """A path as `ArchivePath` where it leads to an archive or into one; otherwise the path itself."""
     text = os.fspath(path)
-    return ArchivePath(path) if _PREFIX.search(text) and _archive_of(text) else path
+    return ArchivePath(path) if _PREFIX.search(text) and "\0" not in text and _archive_of(text) else path
 
 
 def descended(path: Path) -> Path:

@@ -6,7 +6,7 @@ import codecs
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +29,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             return path.read_bytes()
         return _read(os.fspath(path))
     except OSError as error:
-        found = at(Path(path))
-        if isinstance(found, ArchivePath) and found is not path:
+        if not isinstance(path, ArchivePath) and isinstance(found := at(Path(path)), ArchivePath):
             return read_bytes(found)
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
 
@@ -129,8 +128,8 @@ def scan(folder: str | os.PathLike[str]) -> Listing:
         if isinstance(folder, ArchivePath):
             return Listing(*names(folder))
         folders, files, links = [], [], []
-        with os.scandir(folder) as found:
-            for entry in found:
+        with os.scandir(folder) as opened:
+            for entry in opened:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_file():
@@ -141,8 +140,31 @@ def scan(folder: str | os.PathLike[str]) -> Listing:
                     folders.append(entry.name)
         return Listing(folders, files, frozenset(links))
     except (OSError, ValueError):
-        path = at(Path(folder)) if "\0" not in os.fspath(folder) else folder
-        return scan(path) if isinstance(path, ArchivePath) and path is not folder else Listing([], [])
+        if not isinstance(folder, ArchivePath) and isinstance(found := at(Path(folder)), ArchivePath):
+            return scan(found)
+        return Listing([], [])
+
+
+def check_links(folder: str | os.PathLike[str], names: Collection[str], links: Collection[str]) -> None:
+    """Stop at files of a folder to which a link leads out of the dataset's folder, behind a fence.
+
+    Args:
+        folder: as it was given to `scan`.
+        names: the files of it that will be used.
+        links: those of its files that are links.
+
+    Raises:
+        DataError: says where the first of them leads.
+    """
+    fence = current()
+    if fence is None or isinstance(folder, ArchivePath) or not names:
+        return
+    place = os.fspath(folder)
+    if not fence.holds_folder(place):
+        fence.check(place)
+    for name in links:
+        if name in names:
+            fence.check(f"{place}{os.sep}{name}")
 
 
 def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
@@ -151,6 +173,9 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
     Yields:
         The path of a folder, relative to the first, with forward slashes ("" for the first itself), and the names of its files in
         natural order; folders in natural order too, each before those that it holds.
+
+    Raises:
+        DataError: at a file to which a link leads out of the dataset's folder, behind a fence.
     """
     top = at(Path(folder))
     waiting = [""]
@@ -158,6 +183,7 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
         path = waiting.pop()
         here = top / path if isinstance(top, ArchivePath) else os.path.join(top, path)  # noqa: PTH118 - fast
         listed = scan(here)
+        check_links(here, listed.files, listed.links)
         yield path, sorted(listed.files, key=natural)
         below = [f"{path}/{name}" if path else name for name in sorted(listed.folders, key=natural, reverse=True)]
         if not isinstance(top, ArchivePath):

@@ -12,6 +12,7 @@ import numpy as np
 
 from augsuite.dataset.disk import (
     Listing,
+    check_links,
     entries,
     line_of,
     natural,
@@ -31,6 +32,7 @@ from augsuite.errors import DataError
 __all__ = [
     "Finder",
     "Listing",
+    "check_links",
     "entries",
     "inside",
     "is_image",

@@ -24,7 +24,9 @@ import numpy as np
 from augsuite import conversion
 from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ABSENT, Dataset, Intake
+from augsuite.dataset.files import with_sizes
 from augsuite.dataset.images import read_size
+from augsuite.dataset.locate import locate
 from augsuite.dataset.shapes import polygons
 from augsuite.errors import AugsuiteError, DataError
 from augsuite.protocols import Losses
@@ -33,7 +35,7 @@ from augsuite.testing.examples import example_datasets, renamed, with_notes, wit
 
 KEEPS = frozenset(
     {"names", "boxes", "image_labels", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories"}
-    | {"segmentation", "polygons", "score"}
+    | {"segmentation", "polygons", "score", "*"}
 )
 TOLERANCE = 1e-6
 """How far, in pixels, a coordinate may move without being counted as a loss."""
@@ -137,11 +139,46 @@ def check_bad_input(spec: FormatSpec, folder: Path) -> None:
                     read_or_refuse(spec, broken, skip_invalid=skip_invalid)
 
 
+def check_archives(spec: FormatSpec, folder: Path) -> None:
+    """What it wrote is read from a zip and a tar file as from a folder, with no file beside them."""
+    if not spec.writable:
+        return
+    for name, data in example_datasets(folder / "given").items():
+        plain = folder / f"{spec.name} {name}"
+        try:
+            conversion.write(data, plain, spec)
+        except DataError:
+            continue
+        expected = with_sizes(conversion.read(plain, spec))
+        for suffix in ("zip", "tar"):
+            place = folder / f"{suffix} {name}"
+            place.mkdir()
+            shutil.make_archive(str(place / "packed"), suffix, folder, plain.name)
+            archive = place / f"packed.{suffix}"
+            score = spec.detect.load()(locate(archive))
+            if not 0 < score <= 1:
+                raise ContractError(
+                    f"{spec.name}: {name}: in a {suffix} file it has the score {score}; expected above 0"
+                )
+            back = conversion.read(archive, spec)
+            if problems := differences(expected, back, Losses()):
+                raise ContractError(
+                    f"{spec.name}: {name}: read otherwise from a {suffix} file: " + "; ".join(problems[:10])
+                )
+            if expected.images.files.all() and len(expected):
+                same = np.array_equal(expected.sample(0).image, back.sample(0).image)
+                if not same:
+                    raise ContractError(f"{spec.name}: {name}: an image in a {suffix} file has other pixels")
+            if [path.name for path in place.iterdir()] != [archive.name]:
+                raise ContractError(f"{spec.name}: reading a {suffix} file left something beside it")
+
+
 FORMAT_CHECKS: tuple[Callable[[FormatSpec, Path], None], ...] = (
     check_declaration,
     check_round_trip,
     check_stays_inside,
     check_bad_input,
+    check_archives,
 )
 
 
