@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from augsuite.commands.console import json_option
+from augsuite.commands.console import json_option, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
 from augsuite.dataset.edits import Empty
@@ -59,18 +59,19 @@ def filter(  # noqa: A001 - the command's name
     name, split, boxes, labels; and what the format brings along, such as coco.iscrowd.
     """
     place = writing.prepare(target, [dataset], reading)
-    before = reading(dataset)
-    data = filtered(
-        before,
-        expression,
-        categories=categories or None,
-        splits=splits or None,
-        min_side=min_side,
-        max_side=max_side,
-        min_area=min_area,
-        max_area=max_area,
-        min_area_frac=min_area_frac,
-        max_area_frac=max_area_frac,
-        empty=empty,
-    )
+    with shown_progress():
+        before = reading(dataset)
+        data = filtered(
+            before,
+            expression,
+            categories=categories or None,
+            splits=splits or None,
+            min_side=min_side,
+            max_side=max_side,
+            min_area=min_area,
+            max_area=max_area,
+            min_area_frac=min_area_frac,
+            max_area_frac=max_area_frac,
+            empty=empty,
+        )
     place.write(data, before, as_json=as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from augsuite.commands.console import json_option
+from augsuite.commands.console import json_option, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
 from augsuite.dataset.merging import merge as merged
@@ -33,8 +33,9 @@ def merge(
     """
     place = writing.prepare(target, datasets, reading)
     named = None if splits is None else [name.strip() or None for name in splits.split(",")]
-    read = [reading(dataset) for dataset in datasets]
-    data = merged(read, splits=named, labels=[_label(name) for name in datasets], intake=place.intake)
+    with shown_progress():
+        read = [reading(dataset) for dataset in datasets]
+        data = merged(read, splits=named, labels=[_label(name) for name in datasets], intake=place.intake)
     place.write(data, data, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from augsuite.commands.console import json_option
+from augsuite.commands.console import json_option, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
 from augsuite.config import read_yaml
@@ -53,7 +53,8 @@ def remap(
     """
     mapping = ({} if file is None else read_mapping(file)) | _parse(pairs)
     place = writing.prepare(target, [dataset], reading)
-    before = reading(dataset)
+    with shown_progress():
+        before = reading(dataset)
     place.write(remapped(before, mapping, drop=drop, empty=empty), before, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from augsuite.commands.console import json_option
+from augsuite.commands.console import json_option, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
 from augsuite.dataset.sampling import Balance, draw
@@ -45,6 +45,7 @@ def sample(
     if (count is None) == (share is None):
         raise ConfigError("say how many images to draw: either --count 500 or --share 0.1.")
     place = writing.prepare(target, [dataset], reading)
-    before = reading(dataset)
+    with shown_progress():
+        before = reading(dataset)
     number = count if count is not None else float(share or 0)
     place.write(draw(before, number, seed, balance=balance), before, as_json=as_json)

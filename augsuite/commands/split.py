@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from augsuite.commands.console import json_option, print_table
+from augsuite.commands.console import json_option, print_table, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
 from augsuite.dataset.splitting import ClassShares, class_shares, with_splits
@@ -45,7 +45,8 @@ def split(
     """
     wanted = parse_shares(shares)
     place = writing.prepare(target, [dataset], reading)
-    before = reading(dataset)
+    with shown_progress():
+        before = reading(dataset)
     data = with_splits(before, wanted, seed=seed, stratify=stratify, group=group, intake=place.intake)
     spread = class_shares(data)
     if not as_json:

@@ -89,8 +89,7 @@ class Target:
             as_json: print JSON in place of the line.
             details: what else the JSON should say.
         """
-        with console.progress() as shown:
-            task = shown.add_task("writing", total=len(data))
+        with console.shown_progress():
             losses = conversion.write(
                 data,
                 self.folder,
@@ -98,7 +97,6 @@ class Target:
                 overwrite=self.writing.overwrite,
                 images=self.writing.images,
                 intake=self.intake,
-                progress=lambda step: shown.update(task, advance=step),
             )
         lost = conversion.describe(losses, data)
         seconds = time.perf_counter() - self.started
