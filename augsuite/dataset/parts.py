@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,23 +46,21 @@ def joined(parts: Iterable[Dataset]) -> Dataset:
     first = listed[0]
     tables = [part.annotations for part in listed]
     starts = np.cumsum([0, *(len(part) for part in listed)])
-    images = replace(
-        first.images,
-        **{
-            name: np.concatenate([getattr(part.images, name) for part in listed])
-            for name in ("names", "sizes", "ids", "splits", "files")
-        },
-        extra=_extras([part.images.extra for part in listed], [len(part) for part in listed]),
+    own: Any = {
+        name: np.concatenate([getattr(part.images, name) for part in listed])
+        for name in ("names", "sizes", "ids", "splits", "files")
+    }
+    extra = _extras([part.images.extra for part in listed], [len(part) for part in listed])
+    images = replace(first.images, **own, extra=extra)
+    own = {
+        name: np.concatenate([getattr(table, name) for table in tables])
+        for name in ("category_rows", "boxes", "ids", "ignore")
+    }
+    own["image_rows"] = np.concatenate(
+        [table.image_rows + start for table, start in zip(tables, starts[:-1], strict=True)]
     )
-    annotations = replace(
-        first.annotations,
-        image_rows=np.concatenate([table.image_rows + start for table, start in zip(tables, starts[:-1], strict=True)]),
-        **{
-            name: np.concatenate([getattr(table, name) for table in tables])
-            for name in ("category_rows", "boxes", "ids", "ignore")
-        },
-        extra=_extras([table.extra for table in tables], [len(table) for table in tables]),
-    )
+    extra = _extras([table.extra for table in tables], [len(table) for table in tables])
+    annotations = replace(first.annotations, **own, extra=extra)
     return replace(first, images=images, annotations=annotations)
 
 

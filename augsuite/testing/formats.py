@@ -26,6 +26,7 @@ from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ABSENT, Dataset, Intake
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.images import read_size
+from augsuite.dataset.archives import ArchivePath
 from augsuite.dataset.locate import locate
 from augsuite.dataset.shapes import polygons
 from augsuite.errors import AugsuiteError, DataError
@@ -150,6 +151,8 @@ def check_archives(spec: FormatSpec, folder: Path) -> None:
         except DataError:
             continue
         expected = with_sizes(conversion.read(plain, spec))
+        if any(isinstance(expected.path(row), ArchivePath) for row in np.flatnonzero(expected.images.files != "")):
+            return  # a format that lies in archives of its own is not packed once more
         for suffix in ("zip", "tar"):
             place = folder / f"{suffix} {name}"
             place.mkdir()

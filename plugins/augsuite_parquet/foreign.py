@@ -92,14 +92,14 @@ def understand(file: Path, schema: pa.Schema) -> Columns:
 def _names_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(kind.field(index).name in {"path", "bytes"} for index in range(kind.num_fields))
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _heavy(kind: pa.DataType) -> bool:
     """Whether a column holds bytes, such as a mask: no value that an extra can hold."""
     if pa.types.is_struct(kind):
         return any(_heavy(kind.field(index).type) for index in range(kind.num_fields))
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def fields_of(kind: pa.DataType) -> list[str]:
@@ -113,7 +113,7 @@ def fields_of(kind: pa.DataType) -> list[str]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _class_names(schema: pa.Schema, objects: str, category: str, label: str) -> tuple[str, ...]:

@@ -205,7 +205,7 @@ def _objects(
     boxed = np.zeros(len(rows), bool)
     if "bbox" in fields:
         boxes, boxed = _boxes(file, first, field(fields["bbox"]), rows)
-    bad = (boxed & ~(np.isfinite(boxes).all(axis=1) & (np.abs(boxes) <= LARGEST).all(axis=1))) | (category < 0)
+    bad: NDArray[np.bool_] = (boxed & ~(np.abs(boxes) <= LARGEST).all(axis=1)) | (category < 0)
     for at in np.flatnonzero(bad).tolist():
         where = f"{file}: row {first + int(rows[at])}: {columns.objects}[{at - int(offsets[rows[at]])}]"
         if category[at] < 0:
@@ -238,7 +238,7 @@ def _objects(
     if "segmentation" in fields:
         extra["segmentation"] = _shapes(field(fields["segmentation"]))
     ids = _integers(field(fields["id"]), -1) if ours and "id" in fields else None
-    keep = ~bad
+    keep: NDArray[np.bool_] = ~bad
     return (
         rows[keep],
         category[keep],
