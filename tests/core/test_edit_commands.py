@@ -1,0 +1,130 @@
+"""What the editing commands share: the target, the format, the line; and `split` from end to end."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+import augsuite
+from augsuite.commands.filter import filter as filter_command
+from augsuite.commands.merge import merge
+from augsuite.commands.remap import remap
+from augsuite.commands.sample import sample
+from augsuite.commands.split import parse_shares, split
+from augsuite.errors import ConfigError
+
+
+@pytest.fixture
+def source(tmp_path, image_file):
+    """A COCO dataset of ten images: five cats, five dogs."""
+    folder = tmp_path / "pets"
+    for row in range(10):
+        image_file(folder / "images" / f"{row}.png", (20 + row, 10))
+    document = {
+        "info": {"year": 2026},
+        "images": [{"id": row, "file_name": f"{row}.png", "width": 20 + row, "height": 10} for row in range(10)],
+        "annotations": [
+            {
+                "id": row,
+                "image_id": row,
+                "category_id": row % 2 + 1,
+                "bbox": [1, 2, 3, 4 + row],
+                "area": 12,
+                "iscrowd": 0,
+            }
+            for row in range(10)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances.json").write_bytes(msgspec.json.encode(document))
+    return folder
+
+
+def run(command, *arguments):
+    done = CliRunner().invoke(command, [str(each) for each in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_split_writes_each_split_and_prints_its_shares(source, tmp_path):
+    printed = run(split, source, tmp_path / "out", "--shares", "train=0.6,val=0.4")
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["cat", "5", "60.0%", "40.0%"] in rows
+    assert ["dog", "5", "60.0%", "40.0%"] in rows
+    assert ["(all", "images)", "10", "60.0%", "40.0%"] in rows
+    assert "10 images   10 boxes   2 categories" in printed
+    assert "lost: nothing" in printed
+    counts = {}
+    for name in ("train", "val"):
+        document = msgspec.json.decode((tmp_path / "out" / "annotations" / f"instances_{name}.json").read_bytes())
+        counts[name] = Counter(each["category_id"] for each in document["annotations"])
+        assert all((tmp_path / "out" / "images" / name / each["file_name"]).is_file() for each in document["images"])
+        assert all(each["id"] == each["image_id"] for each in document["annotations"])  # ids are those of the source
+    assert counts == {"train": {1: 3, 2: 3}, "val": {1: 2, 2: 2}}
+
+
+def test_split_as_json(source, tmp_path):
+    said = msgspec.json.decode(
+        run(split, source, tmp_path / "out", "--shares", "a=0.5,b=0.5", "--to", "voc", "--images", "none", "--json")
+    )
+    assert (said["format"], said["images"], said["boxes"]) == ("voc", 10, 10)
+    assert [each["name"] for each in said["classes"]] == ["cat", "dog", ""]
+    assert sum(said["classes"][0]["images"].values()) == 5
+
+
+@pytest.mark.parametrize("text", ["train", "train=", "train=a", "=1", "train=0.5,train=0.5", ""])
+def test_shares_are_names_and_numbers(source, tmp_path, text):
+    with pytest.raises(ConfigError):
+        run(split, source, tmp_path / "out", "--shares", text)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shares_in_order():
+    assert list(parse_shares("train=0.8, val = .1 ,test=1e-1").items()) == [("train", 0.8), ("val", 0.1), ("test", 0.1)]
+
+
+COMMANDS = [
+    (filter_command, ["--class", "cat"]),
+    (remap, ["--map", "cat=tomcat"]),
+    (sample, ["--count", "3"]),
+    (split, ["--shares", "a=1"]),
+    (merge, []),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments"), COMMANDS, ids=lambda each: getattr(each, "name", ""))
+def test_every_edit_writes_the_sources_format_and_only_where_it_may(source, tmp_path, command, arguments):
+    target = tmp_path / "out"
+    run(command, source, target, *arguments)
+    assert list((target / "annotations").glob("*.json"))
+    with pytest.raises(ConfigError, match="exists already"):
+        run(command, source, target, *arguments)
+    run(command, source, target, *arguments, "--overwrite", "--to", "voc")
+    assert list((target / "Annotations").glob("*.xml"))
+    with pytest.raises(ConfigError, match="is part of the dataset that is being read"):
+        run(command, source, source, *arguments, "--overwrite")
+    with pytest.raises(ConfigError, match="Did you mean 'coco'"):
+        run(command, source, tmp_path / "other", *arguments, "--to", "cocoo")
+    assert len(augsuite.read(source)) == 10
+
+
+def test_filter_counts_what_it_kept(source, tmp_path):
+    # heights are 4 to 13: four are above 9, of which two (11, 13) belong to dogs
+    printed = run(filter_command, source, tmp_path / "out", "--where", "height > 9 and category == 'dog'")
+    assert "2 of 10 images   2 of 10 boxes   2 categories" in printed
+
+
+def test_an_archive_and_a_folder_are_merged(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for path in sorted(source.rglob("*")):
+            archive.write(path, path.relative_to(source))
+    run(merge, source, tmp_path / "more.zip", tmp_path / "out", "--splits", "train,val")
+    for name in ("train", "val"):
+        for row in range(10):
+            copied = tmp_path / "out" / "images" / name / f"{row}.png"
+            assert copied.read_bytes() == (source / "images" / f"{row}.png").read_bytes()
