@@ -167,8 +167,12 @@ def check_links(folder: str | os.PathLike[str], names: Collection[str], links: C
             fence.check(f"{place}{os.sep}{name}")
 
 
-def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
+def walk(folder: str | os.PathLike[str], depth: int | None = None) -> Iterator[tuple[str, list[str]]]:
     """List a folder and those below it, on disk or in an archive; links to folders are not followed.
+
+    Args:
+        folder: the first.
+        depth: how many folders deep to look; None for all.
 
     Yields:
         The path of a folder, relative to the first, with forward slashes ("" for the first itself), and the names of its files in
@@ -185,6 +189,8 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
         listed = scan(here)
         check_links(here, listed.files, listed.links)
         yield path, sorted(listed.files, key=natural)
+        if depth is not None and path.count("/") + bool(path) >= depth:
+            continue
         below = [f"{path}/{name}" if path else name for name in sorted(listed.folders, key=natural, reverse=True)]
         if not isinstance(top, ArchivePath):
             below = [name for name in below if not os.path.islink(os.path.join(top, name))]  # noqa: PTH114, PTH118
@@ -192,6 +198,11 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What a folder holds, hidden entries left out, in natural order; empty where it cannot be read."""
+    """What a folder holds, hidden entries left out, in natural order; empty where it cannot be read.
+
+    Raises:
+        DataError: at a file to which a link leads out of the dataset's folder, behind a fence.
+    """
     listed = scan(folder)
+    check_links(folder, listed.files, listed.links)
     return [folder / name for name in sorted(listed.folders + listed.files, key=natural)]

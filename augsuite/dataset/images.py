@@ -19,6 +19,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
+from augsuite.dataset.archives import at
 from augsuite.errors import DataError
 
 Image = NDArray[np.uint8]
@@ -39,7 +40,10 @@ def read_size(path: Path) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
-            with path.open("rb") as file, PIL.Image.open(file) as image:  # Pillow itself opens no member of an archive
+            with (
+                at(path).open("rb") as file,
+                PIL.Image.open(file) as image,
+            ):  # Pillow itself opens no member of an archive
                 turned = image.getexif().get(_ORIENTATION) in _TURNED
                 return image.size[::-1] if turned else image.size
         except Exception as error:
@@ -62,7 +66,7 @@ def decode(path: Path, reduce: int = 1) -> Image:
         DataError: if the file is missing, truncated, no image, or larger than Pillow's limit.
     """
     try:
-        data = path.read_bytes()
+        data = at(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
     reduce = _check_header(data, reduce, path)
@@ -83,7 +87,7 @@ def check_readable(path: Path) -> None:
         DataError: as `decode` does.
     """
     read_size(path)
-    with path.open("rb") as file:
+    with at(path).open("rb") as file:
         marker = _END_MARKERS.get(file.read(2))
         if marker is None:
             return
