@@ -25,7 +25,15 @@ from augsuite.commands.reading import tell
 )
 @click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
 @click.option("--lossless", is_flag=True, help="Write nothing if anything would be lost.")
+@click.option(
+    "--sidecar", is_flag=True, help="Keep what would be lost in a file beside the output; reading brings it back."
+)
 @click.option("--skip-invalid", is_flag=True, help="Leave out invalid rows, counted, instead of stopping at the first.")
+@click.option("--allow-outside", is_flag=True, help="Let names and links lead to images outside the dataset's folder.")
+@click.option("--stream", is_flag=True, help="Work in parts, in memory that does not grow with the dataset.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read and write."
+)
 @console.json_option
 def convert(
     source: str,
@@ -36,30 +44,32 @@ def convert(
     images: str,
     overwrite: bool,
     lossless: bool,
+    sidecar: bool,
     skip_invalid: bool,
+    allow_outside: bool,
+    stream: bool,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Convert a dataset from one format to another.
 
     SOURCE is a file or folder, or the name of a bundled dataset or of a folder in AUGSUITE_DATA. TARGET is the folder to write.
     """
-    with console.progress() as shown:
-        task = shown.add_task("reading", total=None)
-
-        def advance(step: int, total: int) -> None:
-            shown.update(task, advance=step, total=total, description="images")
-
+    with console.shown_progress():
         done = conversion.convert(
             source,
             target,
             to,
             source_format,
             skip_invalid=skip_invalid,
+            allow_outside=allow_outside,
             overwrite=overwrite,
             images=images,  # type: ignore[arg-type]  # click has checked the choice
             lossless=lossless,
+            sidecar=sidecar,
+            stream=stream,
+            workers=workers,
             options=console.parse_options(pairs),
-            progress=advance,
         )
     if as_json:
         console.print_json(msgspec.to_builtins(done, enc_hook=str))
@@ -69,5 +79,6 @@ def convert(
         counts += f"   {done.image_labels:,} image labels"
     click.echo(
         f"{done.source_format} -> {done.target_format}   {counts}   {done.seconds:.1f} s   lost: {', '.join(done.lost) or 'nothing'}"
+        + (" (kept in the sidecar)" if sidecar and done.lost else "")
     )
     tell(done.notes, done.skipped)

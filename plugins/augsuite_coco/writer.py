@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,6 +56,8 @@ def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Seq
         if results == "yes":
             with (home / f"results{ending}").open("wb") as out:
                 file.write_results(out)
+    splits = set(data.images.splits.tolist())
+    losses.update({key: 1 for key in data.extra if _of_no_file(key, splits)})
     return placed.tolist()
 
 
@@ -253,6 +255,12 @@ def _head(extra: Mapping[str, Any], split: str) -> dict[str, Any]:
         if key.startswith(PREFIX) and not name.startswith("_") and (not marked or of == split):
             head[name] = value
     return head
+
+
+def _of_no_file(key: str, splits: Collection[str]) -> bool:
+    """Whether `coco.info@val` is said of a split that the dataset does not have (any more)."""
+    name, marked, split = key.removeprefix(PREFIX).partition("@")
+    return key.startswith(PREFIX) and not name.startswith("_") and bool(marked) and split not in splits
 
 
 def _plain(value: Any) -> Any:

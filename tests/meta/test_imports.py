@@ -23,7 +23,7 @@ LAYERS = [
     {"dataset"},
     {"protocols", "hookspecs", "registry", "builtin"},
     {"augment"},
-    {"conversion", "generation", "study", "testing"},
+    {"conversion", "detection", "generation", "study", "testing", "writing"},
     {"commands", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

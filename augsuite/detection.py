@@ -1,0 +1,61 @@
+"""Which format a path holds, and what the user may say of a format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from augsuite import registry
+from augsuite.config import check_options as check_named
+from augsuite.errors import ConfigError
+from augsuite.spec import FormatSpec
+
+
+def detect(path: Path) -> FormatSpec:
+    """Find the format of a file or folder.
+
+    Raises:
+        ConfigError: if no format fits, or two fit equally well.
+    """
+    formats = registry.default().formats()
+    scores, broken = {}, []
+    for name, spec in formats.items():
+        try:
+            scores[name] = registry.load(spec.detect, f"format {name}", "all")(path)
+        except Exception as error:  # noqa: BLE001 - a stranger's detector costs its own format, not all the others
+            broken.append(f" The format {name} could not look ({registry.one_line(error)}).")
+    best = max(scores.values(), default=0.0)
+    found = [name for name, score in scores.items() if score == best]
+    if best <= 0:
+        looked = "; ".join(f"{name}: {', '.join(spec.patterns)}" for name, spec in formats.items())
+        raise ConfigError(
+            f"{path}: no dataset format was recognised. Looked for {looked}.{''.join(broken)} Name the format with --from."
+        )
+    if len(found) > 1:
+        raise ConfigError(f"{path}: could be {' or '.join(found)}. Say which with --from {found[0]}.")
+    return formats[found[0]]
+
+
+def find_format(name: str | FormatSpec) -> FormatSpec:
+    """A format by its name.
+
+    Raises:
+        ConfigError: if there is none; says the nearest.
+    """
+    if isinstance(name, FormatSpec):
+        return name
+    return registry.find("format", registry.default().formats(), name)
+
+
+def options_of(spec: FormatSpec, use: str) -> frozenset[str]:
+    """The names of a format's options for `read` or `write`."""
+    return frozenset(option.name for option in spec.options if option.on in {use, "both"})
+
+
+def check_options(spec: FormatSpec, use: str, options: Mapping[str, str]) -> None:
+    """Refuse an option that a format does not have, or a value that it does not take.
+
+    Raises:
+        ConfigError: if there is one; says the nearest.
+    """
+    check_named(f"{use} {spec.name}", [option for option in spec.options if option.on in {use, "both"}], options)
