@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +42,9 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def name(self) -> str:
-        """What the file is called."""
-        return self.urls[0].partition("?")[0].rstrip("/").rpartition("/")[2]
+        """What the file is called here: the end of its first address, harmless as a name."""
+        end = self.urls[0].partition("?")[0].rstrip("/").rpartition("/")[2]
+        return re.sub(r"[^\w.-]", "_", end)[-100:].lstrip(".") or "archive"
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

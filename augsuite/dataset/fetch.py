@@ -47,20 +47,27 @@ def fetch(name: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
     if out is None:
         here = named().get(folder)
         if here is not None and any(here.iterdir()):
+            shutil.rmtree(_work(here), ignore_errors=True)  # of a fetch that was killed when all was done
             return here
     target = Path(out).absolute() if out is not None else _home() / folder
-    work = target.parent / f".{target.name}.fetch"
+    work = _work(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(f"{work}.lock", card):
             if not _is_here(target, card):
                 _fetch(card, target, work)
+            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or target}: cannot be written ({error.strerror or error}). Choose another place with --out, "
             "or make room and run the same command again to go on."
         ) from error
     return target
+
+
+def _work(target: Path) -> Path:
+    """Where a fetch keeps what it has, until it is the target."""
+    return target.parent / f".{target.name}.fetch"
 
 
 @contextlib.contextmanager
@@ -124,7 +131,6 @@ def _fetch(card: Card, target: Path, work: Path) -> None:
     if target.is_dir():
         target.rmdir()  # empty, as was checked; Windows cannot rename onto it
     tree.rename(target)
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _digest(files: Mapping[str, str]) -> str:

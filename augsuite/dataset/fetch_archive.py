@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import lzma
 import os
 import posixpath
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -76,8 +78,8 @@ def unpack(archive: Path, folder: Path, take: Mapping[str, str]) -> dict[str, st
                 with source:
                     found[path], limit = _copy(archive, source, target, limit)
     except _BROKEN as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; gzip and bz2 raise bare ones
-            raise
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise  # of the disk; gzip and bz2 raise bare ones, zipfile may seek before the beginning
         raise DataError(f"{archive.name}: the archive is broken ({error}). Fetch it again.") from error
     if not found:
         raise DataError(f"{archive.name}: holds nothing of {', '.join(take) or 'any use'}. Correct 'take' on the card.")
@@ -89,7 +91,10 @@ _BROKEN = (
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
+    struct.error,
     EOFError,
+    ValueError,  # names in no encoding, sizes below zero
+    OverflowError,
     OSError,
     RuntimeError,  # zipfile: an encrypted member, or an unknown compression
 )

@@ -13,19 +13,24 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fetchkit import File, described, make_tar, make_zip, serving, voc_files, write_card
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import augsuite
 from augsuite.cli import cli
 from augsuite.conversion import detect
 from augsuite.dataset import fetch_http
-from augsuite.dataset.cards import read_cards
+from augsuite.dataset.cards import Archive, read_cards
+from augsuite.dataset.fetch_archive import unpack
 from augsuite.dataset.locate import locate, named, user_folder
 from augsuite.dataset.progress import listening
 from augsuite.errors import ConfigError, DataError
@@ -529,6 +534,55 @@ def test_a_fetch_that_is_killed_while_unpacking_downloads_nothing_again(card, se
     (work / "tree" / "half.jpg").write_bytes(b"of the fetch that was killed")
     assert content_of(augsuite.fetch(path, tmp_path / "out" / "tiny")) == FILES
     assert len(server.requests) == 1
+
+
+def test_what_a_kill_at_the_very_end_left_is_swept(card):
+    path = card()
+    folder = augsuite.fetch(path)
+    work = folder.parent / ".tiny.fetch"
+    for out in (None, folder):
+        (work / "1").mkdir(parents=True)
+        (work / "1" / "tiny.zip").write_bytes(ZIP)
+        assert augsuite.fetch(path, out) == folder
+        assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://a/b/c.zip", "c.zip"),
+        ("https://a/b/c.zip?download=1/..", "c.zip"),
+        ("https://a/..", "archive"),
+        ("https://a/b/..%2Fc:d.zip", "_2Fc_d.zip"),
+        ("https://a/", "a"),
+    ],
+)
+def test_an_address_makes_a_harmless_name(url, name):
+    assert Archive(urls=[url]).name == name
+
+
+PACKED = [
+    make_zip(voc_files(2)),
+    *(make_tar(voc_files(2), mode=mode) for mode in ("w", "w:gz", "w:bz2", "w:xz")),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PACKED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6), st.floats(0, 1))
+def test_a_damaged_archive_gives_files_inside_or_one_clear_line(packed, changes, cut):
+    content = bytearray(packed[: max(1, round(len(packed) * (1 - cut / 4)))])
+    for place, value in changes:
+        content[min(int(place * len(content)), len(content) - 1)] = value
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "a.zip").write_bytes(content)
+        (folder / "in").mkdir()
+        try:
+            found = unpack(folder / "a.zip", folder / "in", {})
+        except DataError:
+            found = None
+        assert sorted(path.name for path in folder.iterdir()) == ["a.zip", "in"]
+        assert found is None or set(content_of(folder / "in")) == set(found)
 
 
 def test_progress_ends_at_the_size_of_the_file_in_spite_of_a_cut(card, server):
