@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Boxes, Layout
 from augsuite.dataset.files import with_sizes
+from augsuite.dataset.stale import is_spelling
 from augsuite.dataset.tables import ABSENT, Dataset, Extra
 from augsuite.errors import nearest
 
@@ -95,7 +96,8 @@ class Fields:
             (Level.CATEGORY, categories.extra),
         ):
             for key in extra:
-                made.setdefault(key, _maker(level, extra, key))
+                if not is_spelling(key):
+                    made.setdefault(key, _maker(level, extra, key))
         return made
 
     @cached_property

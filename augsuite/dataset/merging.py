@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
 from augsuite.dataset.checks import Intake
+from augsuite.dataset.edits import without_spellings
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Extra, Images, Rows, objects, strings
@@ -266,6 +267,9 @@ def _extras(extras: Sequence[Extra], counts: Sequence[int]) -> Extra:
 
 def _heads(parts: Sequence[Dataset], labels: Sequence[str], intake: Intake) -> Mapping[str, Any]:
     """What is said of datasets as a whole."""
+    if len(parts) == 1:
+        return parts[0].extra
+    parts = [replace(data, extra=without_spellings(data.extra)) for data in parts]
     merged: dict[str, Any] = {}
     of_splits = [set(data.images.splits.tolist()) for data in parts]
     for key in dict.fromkeys(key for data in parts for key in data.extra):

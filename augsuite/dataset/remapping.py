@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from augsuite.dataset.edits import Empty, check_known, renumber
+from augsuite.dataset.edits import Empty, check_known, renumber, without_spellings
 from augsuite.dataset.tables import Dataset
 from augsuite.errors import ConfigError
 
@@ -55,4 +55,5 @@ def remap(
     kept = renumber(merged, rows, empty)
     renamed = kept.categories.names.copy()
     renamed[:] = [new_names[row] for row in rows.tolist()]
-    return replace(kept, categories=replace(kept.categories, names=renamed))
+    categories = replace(kept.categories, names=renamed)
+    return replace(kept, categories=categories, extra=without_spellings(data.extra))

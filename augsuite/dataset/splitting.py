@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.dataset.checks import Intake
+from augsuite.dataset.edits import without_spellings
 from augsuite.dataset.tables import Dataset, Rows, strings
 from augsuite.errors import ConfigError
 
@@ -69,7 +70,8 @@ def with_splits(
     rank = _shuffled(keys, seed)
     chosen = _assign(groups, pairs, rank, np.array(list(shares.values()), np.float64))
     names = strings(shares)
-    return replace(data, images=replace(data.images, splits=names[chosen[groups]]))
+    images = replace(data.images, splits=names[chosen[groups]])
+    return replace(data, images=images, extra=without_spellings(data.extra))
 
 
 def memberships(data: Dataset) -> NDArray[np.int64]:

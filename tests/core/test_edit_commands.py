@@ -128,3 +128,39 @@ def test_an_archive_and_a_folder_are_merged(source, tmp_path):
         for row in range(10):
             copied = tmp_path / "out" / "images" / name / f"{row}.png"
             assert copied.read_bytes() == (source / "images" / f"{row}.png").read_bytes()
+
+
+def test_ids_that_a_reader_made_up_are_not_lost(tmp_path, real_data):
+    printed = run(filter_command, real_data / "bccd", tmp_path / "out", "--where", "width > 200", "--images", "none")
+    assert "unused categories" in printed
+    assert " ids" not in printed  # VOC has none
+
+
+def test_what_files_say_of_themselves_is_kept_for_each_split_or_counted(source, tmp_path):
+    other = tmp_path / "other"
+    run(sample, source, other, "--count", "4")
+    (path,) = (other / "annotations").glob("*.json")
+    document = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode(document | {"info": {"year": 1999}}))
+    assert "lost: coco.info@" in run(merge, source, other, tmp_path / "lost")
+    assert "lost: nothing" in run(merge, source, other, tmp_path / "kept", "--splits", "a,b")
+    for name, year in (("a", 2026), ("b", 1999)):
+        written = msgspec.json.decode((tmp_path / "kept" / "annotations" / f"instances_{name}.json").read_bytes())
+        assert written["info"] == {"year": year}
+
+
+def test_remap_writes_new_names_where_files_listed_old_ones(source, tmp_path):
+    run(split, source, tmp_path / "cut", "--shares", "a=0.5,b=0.5")
+    run(
+        filter_command,
+        tmp_path / "cut",
+        tmp_path / "cats",
+        "--where",
+        "category == 'cat' or split == 'a'",
+        "--empty",
+        "keep",
+    )
+    run(remap, tmp_path / "cats", tmp_path / "out", "--map", "dog=hound")
+    for name in "ab":  # in b no dog is left, but its file still lists the class
+        written = msgspec.json.decode((tmp_path / "out" / "annotations" / f"instances_{name}.json").read_bytes())
+        assert [(each["id"], each["name"]) for each in written["categories"]] == [(1, "cat"), (2, "hound")]
