@@ -199,11 +199,11 @@ def test_a_server_that_asks_for_an_hour_is_not_given_it(card, server, monkeypatc
 
 
 def test_a_server_that_falls_silent_is_asked_again(card, server, monkeypatch):
-    monkeypatch.setattr(fetch_http, "_TIMEOUT_S", (5, 0.2))
+    monkeypatch.setattr(fetch_http, "_TIMEOUT_S", (20, 1.0))
     path = card()
-    server.files["/tiny.zip"].pauses = [0, 0, 0, 0, 3.0]
+    server.files["/tiny.zip"].pauses = [0, 0, 0, 0, 20.0]
     assert content_of(augsuite.fetch(path)) == FILES
-    assert server.ranges("/tiny.zip") == ["", "bytes=262144-"]
+    assert "bytes=262144-" in server.ranges("/tiny.zip")
 
 
 def test_a_redirect_is_followed(card, server, tmp_path):
@@ -454,13 +454,21 @@ def test_an_empty_folder_is_filled(card, tmp_path):
     assert content_of(augsuite.fetch(card(), tmp_path / "out")) == FILES
 
 
-def test_two_fetches_at_once_download_once(card, server, tmp_path):
+def test_two_fetches_at_once_download_once(card, server):
     path = card()
-    server.files["/tiny.zip"].pause_s = 0.03
-    results, waits = [], []
+    results, waiting = [], []
+    both_wait = threading.Event()
+
+    def note(what, step, total):
+        if what == "waiting for another fetch of tiny":
+            waiting.append(what)
+            if len(waiting) == 2:
+                both_wait.set()
+        elif what.startswith("downloading"):
+            assert both_wait.wait(60)
 
     def one():
-        with listening(lambda what, step, total: waits.append(what)):
+        with listening(note):
             results.append(augsuite.fetch(path))
 
     threads = [threading.Thread(target=one) for _ in range(3)]
@@ -470,7 +478,6 @@ def test_two_fetches_at_once_download_once(card, server, tmp_path):
         thread.join()
     assert results == [user_folder() / "tiny"] * 3
     assert len(server.requests) == 1
-    assert waits.count("waiting for another fetch of tiny") == 2
     assert content_of(results[0]) == FILES
 
 
