@@ -222,5 +222,5 @@ def _near(file: Path, said: str) -> Path:
 
 def tails(path: str) -> Iterable[str]:
     """A path, and what remains as its first parts go one by one: `a/b/c`, `b/c`, `c`."""
-    parts = [part for part in path.replace("\\", "/").split("/") if part not in {"", "."}]
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
     return ("/".join(parts[at:]) for at in range(len(parts)))

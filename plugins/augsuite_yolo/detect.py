@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from itertools import islice
 from pathlib import Path
 
-from augsuite.dataset.files import is_image, read_head
+from augsuite.dataset.files import is_image, read_head, scan
 from augsuite_yolo.config import NAMES_FILES, find_file, is_sheet
 
 _LOOK = 8  # text files
@@ -38,18 +36,18 @@ def _score(file: Path) -> float:
 def _labels(root: Path) -> tuple[bool, bool]:
     """Whether the first text files are labels, and whether there are images."""
     found, images, looked = False, False, 0
-    for folder, folders, names in os.walk(root):
-        if folder.count(os.sep) - str(root).count(os.sep) >= _DEPTH:
-            folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))[:8]
-        for name in islice(names, _ENTRIES):
-            if name.endswith(".txt") and name not in NAMES_FILES and looked < _LOOK:
-                said = _is_label(Path(folder, name))
-                looked += said is not None
-                found = found or bool(said)
-            images = images or is_image(Path(name))
-        if looked >= _LOOK and images:
-            break
+    waiting = [(root, 0)]
+    while waiting and not (looked >= _LOOK and images):
+        folder, depth = waiting.pop()
+        listed = scan(folder)
+        texts = [name for name in listed.files if name.endswith(".txt") and name not in NAMES_FILES]
+        for name in sorted(texts[:_ENTRIES])[: _LOOK - looked]:
+            said = _is_label(folder / name)
+            looked += said is not None
+            found = found or bool(said)
+        images = images or any(is_image(Path(name)) for name in listed.files[:_ENTRIES])
+        if depth < _DEPTH:
+            waiting.extend((folder / name, depth + 1) for name in sorted(listed.folders)[:8])
     return found, images
 
 

@@ -22,7 +22,7 @@ _NEWLINE, _SPACE = 10, 32
 
 
 class Problem(NamedTuple):
-    """What is wrong with a line, or with a file as a whole (line 0)."""
+    """What is wrong with a line of a file."""
 
     file: int
     line: int
@@ -71,12 +71,33 @@ def parse(texts: Sequence[bytes], classes: int | None, keypoints: int = 0) -> Ob
     lines_of = np.array([text.count(b"\n") + 1 for text in texts], np.int64)
     files = np.repeat(np.arange(len(texts)), lines_of)
     lines = np.arange(1, len(files) + 1) - np.repeat(np.cumsum(lines_of) - lines_of, lines_of)
-    values = _numbers(joined)
+    regular = set(np.unique(counts).tolist()) <= {0, 5} and np.count_nonzero(blank) - len(ends) == 4 * (len(words) // 5)
+    values = _table(joined) if regular and len(words) else None
+    if values is None:
+        values = _numbers(joined)
     problems: list[Problem] = []
     if values is None or len(values) != counts.sum():
         values = _one_by_one(joined, counts, files, lines, problems)
     used = counts > 0
     return _objects(values, counts[used], files[used], lines[used], classes, keypoints, problems)
+
+
+def _table(text: bytes) -> NDArray[np.float64] | None:
+    """As `_numbers`, in a sixth of the time, for lines of five words with one space between them."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    names = ["class", "x", "y", "width", "height"]
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(text),
+            csv.ReadOptions(use_threads=False, column_names=names),
+            csv.ParseOptions(delimiter=" ", quote_char=False),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=[]),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return np.stack([column.to_numpy() for column in table.columns], axis=1).reshape(-1)
 
 
 def _numbers(text: bytes) -> NDArray[np.float64] | None:

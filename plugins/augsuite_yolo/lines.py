@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from augsuite.boxes import Boxes
+from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, UNREAD
 from augsuite.dataset.shapes import is_polygons, polygons, rectangle
 
@@ -31,12 +31,13 @@ class Batch:
         paths: of the label files, relative to `folder`.
         counts: `(I,)` objects of each.
         classes: `(N,)` int64.
-        boxes: `(N, 4)` float64 centre, width and height as fractions.
+        boxes: `(N, 4)` float64 in `layout`.
+        layout: of the boxes.
         sizes: `(N, 2)` int64 width and height of each object's image.
         extra: `score`, `segmentation`, `yolo.keypoints` -> `(N,)` values; those that are to be written.
         shapes: `none`, `some`: a polygon where there is one; or `all`: a rectangle where there is none.
         keypoints: how many numbers follow the box in a pose dataset; 0 in others.
-        clip: cut polygons that reach too far out.
+        clip: cut what reaches too far out; see `fit`.
     """
 
     folder: str
@@ -44,6 +45,7 @@ class Batch:
     counts: NDArray[np.int64]
     classes: NDArray[np.int64]
     boxes: Boxes
+    layout: Layout
     sizes: NDArray[np.int64]
     extra: Mapping[str, NDArray[np.object_]]
     shapes: str
@@ -54,8 +56,13 @@ class Batch:
 def write_batch(batch: Batch) -> Counter[str]:
     """Write label files into folders that exist; gives what is lost."""
     lost: Counter[str] = Counter()
-    plain = zip(batch.classes.tolist(), *batch.boxes.T.tolist(), strict=True)
-    text = encode(_rows(batch, lost) if batch.extra or batch.shapes != "none" else list(plain))
+    boxes = convert(batch.boxes, batch.layout, Layout.CXCYWH_UNIT, batch.sizes)
+    if batch.clip:
+        boxes, lost[CUT] = fit(boxes, batch.sizes)
+    if batch.extra or batch.shapes != "none":
+        text = encode(_rows(batch, boxes, lost))
+    else:
+        text = encode(list(zip(batch.classes.tolist(), *boxes.T.tolist(), strict=True)))
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
     bounds = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(batch.counts)])].tolist()
     folder = os.open(batch.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -111,7 +118,7 @@ def fit(boxes: Boxes, sizes: NDArray[np.int64]) -> tuple[Boxes, int]:
     return result, int(moved.any(axis=1).sum())
 
 
-def _rows(batch: Batch, lost: Counter[str]) -> list[list[float]]:
+def _rows(batch: Batch, boxes: Boxes, lost: Counter[str]) -> list[list[float]]:
     count = len(batch.classes)
     nothing = [ABSENT] * count
     columns = [
@@ -120,7 +127,7 @@ def _rows(batch: Batch, lost: Counter[str]) -> list[list[float]]:
     ]
     rows = []
     for label, box, size, shape, points, score in zip(
-        batch.classes.tolist(), batch.boxes.tolist(), batch.sizes.tolist(), *columns, strict=True
+        batch.classes.tolist(), boxes.tolist(), batch.sizes.tolist(), *columns, strict=True
     ):
         row = [label, *box]
         if batch.keypoints:

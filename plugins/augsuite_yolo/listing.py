@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from augsuite.dataset import Intake
-from augsuite.dataset.files import inside, natural, read_text
+from augsuite.dataset.files import check_links, inside, natural, read_text, scan
 from augsuite.dataset.images import SUFFIXES
 from augsuite.errors import DataError
 from augsuite_yolo.config import NAMES_FILES, NO_SPLIT, SPLITS, Config, tails
-from augsuite_yolo.paths import label_folder, name_prefix
+from augsuite_yolo.paths import label_base, label_folder, name_prefix
 
 _LABEL_WORDS = ("labels", "Labels", "Annotations", "annotations")
 _IMAGE_WORDS = ("images", "jpegimages")
@@ -30,42 +30,48 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         """Look at nothing yet."""
-        self.root = str(root)
+        self.root = root
         self._seen: dict[str, tuple[frozenset[str], list[str]]] = {}
 
     def files(self, folder: str) -> frozenset[str]:
-        """The names of the files in a folder; none where there is no such folder."""
+        """The names of the files in a folder; none where there is no such folder.
+
+        Raises:
+            DataError: at an image to which a link leads out of the dataset's folder.
+        """
         return self._look(folder)[0]
 
-    def walk(self, folder: str) -> Iterator[str]:
-        """A folder and all below it, in natural order."""
+    def walk(self, folder: str, depth: int | None = None) -> Iterator[str]:
+        """A folder and all below it, in natural order; links to folders are not followed."""
         waiting = [folder]
-        seen: set[tuple[int, int]] = set()
+        first = folder.count("/") + bool(folder)
         while waiting:
             place = waiting.pop()
-            try:
-                status = os.stat(os.path.join(self.root, place))  # noqa: PTH116, PTH118 - as in `_look`
-            except (OSError, ValueError):
-                continue
-            if (status.st_dev, status.st_ino) not in seen:  # links may lead in circles
-                seen.add((status.st_dev, status.st_ino))
-                yield place
+            yield place
+            if depth is None or place.count("/") + bool(place) - first < depth:
                 below = sorted(self._look(place)[1], key=natural, reverse=True)
-                waiting.extend(posixpath.join(place, name) for name in below)
+                paths = [_slashed(place) + name for name in below]
+                waiting.extend(path for path in paths if not (self.root / path).is_symlink())
+
+    def exists(self, folder: str) -> bool:
+        """Whether there is such a folder."""
+        try:
+            return (self.root / folder).is_dir()
+        except (OSError, ValueError):  # no folder can have that name
+            return False
 
     def _look(self, folder: str) -> tuple[frozenset[str], list[str]]:
         if folder not in self._seen:
-            files: list[str] = []
-            folders: list[str] = []
-            try:
-                with os.scandir(os.path.join(self.root, folder)) as entries:  # noqa: PTH118 - 100,000 Paths would be slow
-                    for entry in entries:
-                        if not entry.name.startswith("."):
-                            (folders if entry.is_dir() else files).append(entry.name)
-            except (OSError, ValueError):  # no folder, or a name that none can have
-                pass
-            self._seen[folder] = frozenset(files), folders
+            path = self.root / folder
+            found = scan(path)
+            files = frozenset(found.files)
+            check_links(path, files, [name for name in found.links if name.lower().endswith(SUFFIXES)])
+            self._seen[folder] = files, found.folders
         return self._seen[folder]
+
+
+_Folder = tuple[frozenset[str], str, frozenset[str], str]
+"""The files of a folder, its path with a slash, and the same for its labels."""
 
 
 @dataclass
@@ -89,20 +95,28 @@ class Listing:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
     _label_folders: dict[str, str] = field(default_factory=dict)
+    _folders: dict[str, _Folder] = field(default_factory=dict)
 
     def add(self, folder: str, base: str, prefix: str, split: str, size: tuple[int, int] = (0, 0)) -> bool:
         """Add the image `base` of a folder; False where it is listed already."""
-        path = f"{folder}/{base}" if folder else base
+        files, start, labels, label_start = self._folders.get(folder) or self._open(folder)
+        path = start + base
         if path in self._taken:
             return False
         self._taken.add(path)
         self.names.append(prefix + base)
-        self.files.append(path if base in self.tree.files(folder) else "")
+        self.files.append(path if base in files else "")
         self.splits.append(split)
         self.sizes.append(size)
-        place, label = self.label_folder(folder), posixpath.splitext(base)[0] + ".txt"
-        self.labels.append(posixpath.join(place, label) if label in self.tree.files(place) else "")
+        label = label_base(base)
+        self.labels.append(label_start + label if label in labels else "")
         return True
+
+    def _open(self, folder: str) -> _Folder:
+        place = self.label_folder(folder)
+        found = self.tree.files(folder), _slashed(folder), self.tree.files(place), _slashed(place)
+        self._folders[folder] = found
+        return found
 
     def add_label(self, folder: str, base: str, prefix: str, split: str) -> None:
         """Add a label file that has no image."""
@@ -266,29 +280,25 @@ def _inside(path: str, base: str) -> str | None:
 
 def _exists(listing: Listing, folder: str) -> bool:
     """Whether there is such a folder, or one of labels for it."""
-    places = (folder, *(label_folder(folder, word) for word in _LABEL_WORDS))
-    try:
-        return any(os.path.isdir(os.path.join(listing.tree.root, place)) for place in places)  # noqa: PTH112, PTH118 - as above
-    except ValueError:
-        return False
+    return any(listing.tree.exists(place) for place in (folder, *(label_folder(folder, word) for word in _LABEL_WORDS)))
 
 
 def _add_folder(listing: Listing, place: str, split: str, intake: Intake) -> None:
     """Add all images below a folder, then the label files that have none."""
     used: dict[str, set[str]] = {}
-    base = f"{place}/" if place else ""
+    base = _slashed(place)
     for folder in listing.tree.walk(place):
         prefix = name_prefix(folder, {split}) if "images" in folder[len(base) :].split("/") else _below(folder, base)
         names = _images(listing.tree.files(folder))
         for name in names:
             listing.add(folder, name, prefix, split)
         if names:
-            used.setdefault(listing.label_folder(folder), set()).update(map(_label_of, names))
+            used.setdefault(listing.label_folder(folder), set()).update(map(label_base, names))
     labels = listing.label_folder(place)
     if labels == place and used:
         return  # labels beside images: another text file is none
     for folder in listing.tree.walk(labels):
-        _add_labels(listing, folder, _below(folder, f"{labels}/" if labels else ""), split, used, intake)
+        _add_labels(listing, folder, _below(folder, _slashed(labels)), split, used, intake)
 
 
 def _add_labels(
@@ -298,9 +308,7 @@ def _add_labels(
     for name in sorted(left, key=natural):
         listing.add_label(folder, name, prefix, split)
     if left:
-        intake.note(
-            f"{os.path.join(listing.tree.root, folder)}: {len(left):,} label files have no image"  # noqa: PTH118 - a message
-        )
+        intake.note(f"{listing.tree.root / folder}: {len(left):,} label files have no image")
 
 
 def _guess(listing: Listing, intake: Intake) -> None:
@@ -313,7 +321,7 @@ def _guess(listing: Listing, intake: Intake) -> None:
         for name in names:
             listing.add(folder, name, prefix, split)
         if names:
-            used.setdefault(listing.label_folder(folder), set()).update(map(_label_of, names))
+            used.setdefault(listing.label_folder(folder), set()).update(map(label_base, names))
     for folder in folders:
         beside = bool(_images(listing.tree.files(folder)))
         if (folder in used and not beside) or (not used and any(map(_is_label, listing.tree.files(folder)))):
@@ -334,16 +342,15 @@ def _said_by(folder: str) -> tuple[str, str]:
 
 
 def _below(folder: str, base: str) -> str:
-    rest = folder[len(base) :]
-    return f"{rest}/" if rest else ""
+    return _slashed(folder[len(base) :])
+
+
+def _slashed(folder: str) -> str:
+    return f"{folder}/" if folder else ""
 
 
 def _images(names: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name.lower().endswith(SUFFIXES)), key=natural)
-
-
-def _label_of(name: str) -> str:
-    return posixpath.splitext(name)[0] + ".txt"
 
 
 def _is_label(name: str) -> bool:

@@ -15,7 +15,13 @@ def label_path(image: str) -> str:
     Source: Ultralytics, `ultralytics.data.utils.img2label_paths`.
     """
     folder, base = posixpath.split(image)
-    return posixpath.join(label_folder(folder), posixpath.splitext(base)[0] + ".txt")
+    return posixpath.join(label_folder(folder), label_base(base))
+
+
+def label_base(base: str) -> str:
+    """The name of the label file of an image's file."""
+    stem = base.rpartition(".")[0]
+    return f"{stem or base}.txt"
 
 
 def label_folder(folder: str, word: str = "labels") -> str:

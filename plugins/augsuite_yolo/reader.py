@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,17 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, UNREAD, Annotations, Categories, Dataset, Images, Intake
+from augsuite.dataset.archives import ArchivePath
+from augsuite.dataset.files import read_bytes
 from augsuite.dataset.images import read_size
 from augsuite.dataset.parallel import mapped
 from augsuite.dataset.progress import advance
 from augsuite.errors import DataError
 from augsuite_yolo import config as configs
-from augsuite_yolo.labels import Objects, Problem, parse
-from augsuite_yolo.listing import Listing, list_images
+from augsuite_yolo.labels import Objects, parse
+from augsuite_yolo.listing import Listing, Tree, list_images
 
 _BATCH = 4096  # files
-_CHUNK = 1 << 16
 _LARGEST_FRACTION = 2  # beyond it a number is hardly a fraction of the image
 
 
@@ -30,7 +30,7 @@ _LARGEST_FRACTION = 2  # beyond it a number is hardly a fraction of the image
 class _Batch:
     """Some images, for one process."""
 
-    root: str
+    root: Path
     labels: list[str]
     unsized: dict[int, str]
     classes: int | None
@@ -40,6 +40,7 @@ class _Batch:
 @dataclass(frozen=True)
 class _Read:
     objects: Objects
+    unread: dict[int, str]
     sizes: dict[int, tuple[int, int]]
     broken: dict[int, str]
 
@@ -59,9 +60,9 @@ def read(path: Path, intake: Intake) -> Dataset:
         DataError: in one line: file, line, what was expected, what was found.
     """
     config = configs.find(path, intake)
-    if config.names is None and path.is_dir():
-        config.names = _far_names(config.root)
     listing = list_images(config, intake)
+    if config.names is None and path.is_dir():
+        config.names = _far_names(listing.tree)
     if not listing.names:
         raise DataError(f"{path}: no images and no label files. Name the folder that holds data.yaml or `labels`.")
     batches = list(_batches(listing, config))
@@ -72,15 +73,12 @@ def read(path: Path, intake: Intake) -> Dataset:
     return _dataset(config, listing, parts, intake)
 
 
-def _far_names(root: Path) -> list[str] | None:
+def _far_names(tree: Tree) -> list[str] | None:
     """The names from a list that stands with the labels, as LabelImg leaves it."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for folder in tree.walk("", depth=2):
         for name in configs.NAMES_FILES:
-            if name in files:
-                return configs.read_names(Path(folder, name))
-        if folder.count(os.sep) - str(root).count(os.sep) >= 2:
-            folders.clear()
+            if name in tree.files(folder):
+                return configs.read_names(tree.root / folder / name)
     return None
 
 
@@ -97,34 +95,22 @@ def _batches(listing: Listing, config: configs.Config) -> Iterator[_Batch]:
 
 
 def _read_batch(batch: _Batch) -> _Read:
-    texts, problems = [], []
+    root = batch.root if isinstance(batch.root, ArchivePath) else None
+    texts, unread = [], {}
     for row, label in enumerate(batch.labels):
         try:
-            texts.append(_content(f"{batch.root}/{label}") if label else b"")
-        except OSError as error:
+            # A string costs less than a Path; in an archive, only a Path leads there at once.
+            texts.append(read_bytes(root / label if root else f"{batch.root}/{label}") if label else b"")
+        except DataError as error:
             texts.append(b"")
-            problems.append(Problem(row, 0, f"cannot be read ({error.strerror})"))
-    objects = parse(texts, batch.classes, batch.keypoints)
-    objects.problems = sorted([*problems, *objects.problems])
+            unread[row] = str(error)
     sizes, broken = {}, {}
     for row, file in batch.unsized.items():
         try:
-            sizes[row] = read_size(Path(batch.root, file))
+            sizes[row] = read_size(batch.root / file)
         except DataError as error:
             broken[row] = str(error)
-    return _Read(objects, sizes, broken)
-
-
-def _content(path: str) -> bytes:
-    """A file's bytes, at half the cost of `open`."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        text = os.read(handle, _CHUNK)
-        while text and len(text) % _CHUNK == 0 and (more := os.read(handle, _CHUNK)):
-            text += more
-        return text
-    finally:
-        os.close(handle)
+    return _Read(parse(texts, batch.classes, batch.keypoints), unread, sizes, broken)
 
 
 def _dataset(config: configs.Config, listing: Listing, parts: list[_Read], intake: Intake) -> Dataset:
@@ -133,6 +119,10 @@ def _dataset(config: configs.Config, listing: Listing, parts: list[_Read], intak
     total = sum(len(part.objects.files) + len(part.objects.problems) for part in parts)
     for number, part in enumerate(parts):
         first = number * _BATCH
+        for problem in part.unread.values():
+            if not intake.skip_invalid:
+                raise DataError(f"{problem} Or pass --skip-invalid to read its image without boxes.")
+            intake.skipped.append(problem)
         for row, problem in part.broken.items():
             if not intake.skip_invalid:
                 raise DataError(f"{problem} Or pass --skip-invalid to read its labels without its size.")
@@ -141,8 +131,7 @@ def _dataset(config: configs.Config, listing: Listing, parts: list[_Read], intak
         for row, size in part.sizes.items():
             sizes[first + row] = size
         for row, line, problem in part.objects.problems:
-            where = root / listing.labels[first + row]
-            intake.reject(f"{where}: line {line}" if line else str(where), problem, total)
+            intake.reject(f"{root / listing.labels[first + row]}: line {line}", problem, total)
     image_rows = np.concatenate([part.objects.files + number * _BATCH for number, part in enumerate(parts)])
     boxes = np.concatenate([part.objects.boxes for part in parts])
     classes = np.concatenate([part.objects.classes for part in parts])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +21,8 @@ from augsuite.dataset.progress import advance
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 from augsuite_yolo.config import NO_SPLIT, Config
-from augsuite_yolo.lines import CUT, Batch, fit, write_batch
-from augsuite_yolo.paths import label_path, name_prefix
+from augsuite_yolo.lines import Batch, write_batch
+from augsuite_yolo.paths import label_base, label_path, name_prefix
 
 _BATCH = 4096  # images
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line for some program
@@ -60,8 +59,8 @@ def write(
         DataError: if a box is in pixels and the size of its image is not known, or a name cannot be written.
     """
     images, labels = _paths(data, layout, losses)
-    for parent in sorted({posixpath.dirname(path) for path in labels}):
-        os.makedirs(folder / parent, exist_ok=True)  # noqa: PTH103 - as in the loop that follows
+    for parent in {path.rpartition("/")[0] for path in labels}:
+        (folder / parent).mkdir(parents=True, exist_ok=True)
     _write_lists(data, images, folder, layout, losses)
     for lost in mapped(write_batch, _batches(data, labels, folder, losses, task, layout, clip=clip == "yes")):
         losses.update(lost)
@@ -70,27 +69,26 @@ def write(
 
 def _paths(data: Dataset, layout: str, losses: Losses) -> tuple[list[str], list[str]]:
     """Where each image and its labels belong."""
-    splits = data.images.splits.tolist()
-    homes = {split: _home(split, layout) for split in dict.fromkeys(splits)}
-    images, labels = [], []
-    for name, file, split in zip(data.images.names.tolist(), data.images.files.tolist(), splits, strict=True):
+    homes = {split: _home(split, layout) for split in set(data.images.splits.tolist())}
+    images, labels, unusual = [], [], []
+    for row, (name, split) in enumerate(zip(data.images.names, data.images.splits, strict=True)):
         home, label_home = homes[split]
         if _PLAIN(name):
             images.append(home + name)
-            labels.append(f"{label_home}{name[: name.rindex('.')]}.txt")
+            labels.append(label_home + label_base(name))
         else:
-            images.append(home + _safe(name, file))
+            images.append(home + _safe(name, data.images.files[row]))
             labels.append(_label(images[-1], layout))
+            unusual.append(row)
     if len(set(labels)) != len(labels):  # `a.jpg` and `a.png` of one split would share their labels
         stems = unique(posixpath.splitext(path)[0] for path in images)
         images = [stem + posixpath.splitext(path)[1] for stem, path in zip(stems, images, strict=True)]
         labels = [_label(path, layout) for path in images]
-    prefixes: dict[tuple[str, str], str] = {}
-    for name, split, path in zip(data.images.names.tolist(), splits, images, strict=True):
-        parent, _, base = path.rpartition("/")
-        if (parent, split) not in prefixes:
-            prefixes[parent, split] = name_prefix(parent, {split or NO_SPLIT})
-        losses["image names"] += name != prefixes[parent, split] + base
+        unusual = list(range(len(images)))
+    for row in unusual:
+        parent, _, base = images[row].rpartition("/")
+        read = name_prefix(parent, {data.images.splits[row] or NO_SPLIT}) + base
+        losses["image names"] += data.images.names[row] != read
     return images, labels
 
 
@@ -104,7 +102,10 @@ def _home(split: str, layout: str) -> tuple[str, str]:
 
 
 def _label(image: str, layout: str) -> str:
-    return label_path(image) if layout == "ultralytics" else posixpath.splitext(image)[0] + ".txt"
+    if layout == "ultralytics":
+        return label_path(image)
+    folder, base = posixpath.split(image)
+    return posixpath.join(folder, label_base(base))
 
 
 def _safe(name: str, file: str) -> str:
@@ -120,7 +121,7 @@ def _batches(
     data: Dataset, labels: list[str], folder: Path, losses: Losses, task: str, layout: str, *, clip: bool
 ) -> Iterator[Batch]:
     keypoints = _keypoints_of(data, layout)
-    table, boxes = _boxes(data, losses, clip=clip)
+    table = _upright(data, losses)
     task = task or str(data.extra.get("yolo.task", "detect"))
     shapes = {"segment": "all", "mixed": "some"}.get(task, "none") if not keypoints else "none"
     if shapes == "none" and "segmentation" in table.extra:
@@ -129,17 +130,19 @@ def _batches(
         losses["yolo.keypoints"] = _said(table.extra["yolo.keypoints"])
     keys = ["score"] + ["segmentation"] * (shapes != "none") + ["yolo.keypoints"] * bool(keypoints)
     extra = {key: table.extra[key] for key in keys if key in table.extra}
+    order = np.argsort(table.image_rows, kind="stable")
     counts = np.bincount(table.image_rows, minlength=len(data))
     starts = np.concatenate([[0], np.cumsum(counts)])
     for first in range(0, len(data), _BATCH):
         last = min(first + _BATCH, len(data))
-        rows = slice(starts[first], starts[last])
+        rows = order[starts[first] : starts[last]]
         yield Batch(
             str(folder),
             labels[first:last],
             counts[first:last],
             table.category_rows[rows],
-            boxes[rows],
+            table.boxes[rows],
+            table.layout,
             data.images.sizes[table.image_rows[rows]],
             {key: values[rows] for key, values in extra.items()},
             shapes,
@@ -149,20 +152,21 @@ def _batches(
         advance("writing", last - first, len(data))
 
 
-def _boxes(data: Dataset, losses: Losses, *, clip: bool) -> tuple[Annotations, NDArray[np.float64]]:
-    """The annotations in the order of the images, and their boxes as fractions."""
-    table, boxes = data.annotations, data.boxes(Layout.CXCYWH_UNIT)
-    flipped = np.asarray((boxes[:, 2:] < 0).any(axis=1))
-    rows = np.argsort(table.image_rows, kind="stable")
-    if flipped.any():
-        losses["boxes"] += int(flipped.sum())
-        rows = rows[~flipped[rows]]
-    if len(rows) != len(table) or (rows[1:] < rows[:-1]).any():
-        table, boxes = table.take(rows), boxes[rows]
-    if clip:
-        boxes, moved = fit(boxes, data.images.sizes[table.image_rows])
-        losses[CUT] += moved
-    return table, boxes
+def _upright(data: Dataset, losses: Losses) -> Annotations:
+    """The annotations without boxes of negative width or height, which no reader would take.
+
+    Raises:
+        DataError: if the size of an image is needed and not known.
+    """
+    table = data.annotations
+    if not table.layout.unit and not (data.images.sizes > 0).all():
+        data.boxes(Layout.CXCYWH_UNIT)  # says which size, where one is needed
+    extent = table.boxes[:, 2:] - (table.boxes[:, :2] if table.layout.corners == "xyxy" else 0)
+    upright = np.asarray((extent >= 0).all(axis=1))
+    if upright.all():
+        return table
+    losses["boxes"] += int((~upright).sum())
+    return table.take(upright)
 
 
 def _said(values: NDArray[np.object_]) -> int:
@@ -176,16 +180,16 @@ def _keypoints_of(data: Dataset, layout: str) -> int:
 
 def _write_lists(data: Dataset, images: list[str], folder: Path, layout: str, losses: Losses) -> None:
     """Write the lists of images with their sizes, and the file that names lists and classes."""
-    members: dict[str, list[int]] = {}
-    for row, split in enumerate(data.images.splits.tolist()):
-        members.setdefault(split, []).append(row)
-    sizes = data.images.sizes
-    for split, rows in members.items():
-        stem, here = split or NO_SPLIT, "./" if layout == "ultralytics" else ""
-        _put(folder / f"{stem}.txt", "".join([f"{here}{images[row]}\n" for row in rows]))
-        if sizes[rows].any():
-            _put(folder / f"{stem}.shapes", "".join([f"{width} {height}\n" for width, height in sizes[rows].tolist()]))
-    lists = {split or NO_SPLIT: f"{split or NO_SPLIT}.txt" for split in members}
+    here = "./" if layout == "ultralytics" else ""
+    lists = {}
+    for split in dict.fromkeys(data.images.splits.tolist()):
+        rows = np.flatnonzero(data.images.splits == split)
+        sizes = data.images.sizes[rows]
+        stem = split or NO_SPLIT
+        lists[stem] = f"{stem}.txt"
+        _put(folder / lists[stem], "".join([f"{here}{images[row]}\n" for row in rows.tolist()]))
+        if sizes.any():
+            _put(folder / f"{stem}.shapes", "".join([f"{width} {height}\n" for width, height in sizes.tolist()]))
     names = data.categories.names.tolist()
     if layout == "ultralytics":
         _write_sheet(folder / "data.yaml", data, lists, names)
