@@ -244,7 +244,7 @@ class Archive:
                         self._link(info.name, self._relative(info.name, info.linkname))
                     elif info.issym():
                         self._link(info.name, info.linkname)
-        if not self.bytes_at(-(-end // _BLOCK) * _BLOCK, 1):
+        if self.bytes_at(-(-end // _BLOCK) * _BLOCK, _BLOCK) != bytes(_BLOCK):
             raise DataError(f"{self.path}: ends without the mark of its end. Copy or download it again.")
 
     def _relative(self, name: str, target: str) -> str:
