@@ -69,9 +69,10 @@ class FormatSpec:
         name: what the user types after `--to`.
         summary: one line for the listing.
         patterns: glob patterns, relative to the dataset's folder, of the files that hold annotations.
-        keeps: what a round trip gives back: extras by name (`coco.area`, `segmentation`, `score`), all of an owner (`coco.*`) or all there are (`*`), and
-            of `names` (images without a file too), `boxes`, `image_labels`, `ids`, `splits`, `sizes`, `ignore`, `empty_images`,
-            `unused_categories`, `polygons` (of `segmentation`, those values that are no RLE). The rest is counted as lost.
+        keeps: what a round trip gives back: extras by name (`coco.area`, `segmentation`, `score`), all of an owner (`coco.*`) or all
+            there are (`*`), and of `names` (images without a file too), `boxes`, `image_labels`, `ids` (or `image_ids` alone), `splits`,
+            `sizes`, `ignore`, `empty_images`, `unused_categories`, `polygons` (of `segmentation`, those values that are no RLE). The
+            rest is counted as lost.
         detect: how sure the plugin is that a path holds this format.
         read: reads it.
         write: writes it; None where it is read only, or written in parts.

@@ -36,7 +36,7 @@ from augsuite.testing.examples import example_datasets, renamed, with_notes, wit
 
 KEEPS = frozenset(
     {"names", "boxes", "image_labels", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories"}
-    | {"segmentation", "polygons", "score", "*"}
+    | {"image_ids", "segmentation", "polygons", "score", "*"}
 )
 TOLERANCE = 1e-6
 """How far, in pixels, a coordinate may move without being counted as a loss."""

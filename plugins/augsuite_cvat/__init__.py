@@ -20,6 +20,7 @@ def augsuite_formats() -> Iterator[FormatSpec]:
                 "names",
                 "boxes",
                 "image_labels",
+                "image_ids",
                 "splits",
                 "sizes",
                 "empty_images",

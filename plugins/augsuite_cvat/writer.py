@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from augsuite.dataset.tables import Extra
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 from augsuite_cvat.elements import TAG, attribute, listed, text, written
+from augsuite_cvat.layout import split_of
 from augsuite_cvat.shapes import Shapes
 from augsuite_cvat.tables import LARGEST_ID, free_ids
 
@@ -33,8 +35,8 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
     names = [path[len(_home(split)) :] for path, split in zip(placed, data.images.splits.tolist(), strict=True)]
     losses["image names"] += sum(new != old for new, old in zip(names, data.images.names, strict=True))
     ids = _image_ids(data, losses)
-    meta = _meta(data)
-    default = meta["task"].get("subset") if isinstance(meta.get("task"), dict) else ""
+    meta = _meta(data, losses)
+    default, file = _default_split(data, meta)
     labels = [attribute(name, losses) for name in data.categories.names.tolist()]
     shapes = Shapes(data, labels, losses)
     extras = [
@@ -43,14 +45,14 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
         if key.startswith(_PREFIX) and key not in {"cvat.id", "cvat.shapes"}
     ]
     loose = data.images.extra.get("cvat.shapes")
-    with (folder / "annotations.xml").open("w", encoding="utf-8", newline="\n", buffering=_BUFFER) as out:
+    with (folder / file).open("w", encoding="utf-8", newline="\n", buffering=_BUFFER) as out:
         out.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         for tag, value in _head(data, meta).items():
             out.write(_meta_text(value, data, losses) if tag == "meta" else written(tag, value, losses, 1))
         for row, split in enumerate(track(data.images.splits.tolist(), "writing")):
             width, height = data.images.sizes[row].tolist()
             size = f' width="{width}" height="{height}"' if width and height else ""
-            subset = f' subset="{attribute(split, losses)}"' if split != (default or "") else ""
+            subset = f' subset="{attribute(split, losses)}"' if split != default else ""
             others = "".join(
                 _attribute(key, values[row], losses) for key, values in extras if values[row] is not ABSENT
             )
@@ -83,7 +85,7 @@ def _image_ids(data: Dataset, losses: Losses) -> list[int]:
     ids: list[int | None] = [old if isinstance(old, int) else new for old, new in zip(said, own, strict=True)]
     ids = [number if number is not None and abs(number) <= LARGEST_ID else None for number in ids]
     back = free_ids(ids)
-    losses["image ids"] = sum(new != old for new, old in zip(back, own, strict=True))
+    losses["image ids"] += sum(new != old for new, old in zip(back, own, strict=True))
     return [new if number is None else number for number, new in zip(ids, back, strict=True)]
 
 
@@ -94,22 +96,42 @@ def _attribute(key: str, value: Any, losses: Losses) -> str:
     return f' {key}="{attribute(str(value), losses)}"'
 
 
-def _meta(data: Dataset) -> dict[str, Any]:
-    """What the file says of its task or project, with a place for the labels."""
-    said = data.extra.get("cvat.meta")
-    if isinstance(said, dict):
-        if any(isinstance(said.get(name), dict) and "labels" in said[name] for name in _HOLDERS):
-            return said
-        task = said.get("task")
-        return {**said, "task": {**(task if isinstance(task, dict) else {}), "labels": None}}
+def _meta(data: Dataset, losses: Losses) -> dict[str, Any]:
+    """What the file says of its task or project, with a place for the labels.
+
+    A task is one subset; with several, what came from a task becomes a project.
+    """
     splits = [split for split in dict.fromkeys(data.images.splits.tolist()) if split]
-    if not splits:
+    given = data.extra.get("cvat.meta")
+    said = dict(given) if isinstance(given, dict) else {}
+    if not any(isinstance(said.get(name), dict) and "labels" in said[name] for name in _HOLDERS):
+        task = said.get("task")
+        said["task"] = {**(task if isinstance(task, dict) else {}), "labels": None}
+    holder = next(name for name in _HOLDERS if isinstance(said.get(name), dict) and "labels" in said[name])
+    if given is None and not splits:
         return {"task": {"size": str(len(data)), "mode": "annotation", "labels": None}}
-    tasks = [
-        {"name": split, "size": str(int((data.images.splits == split).sum())), "mode": "annotation", "subset": split}
-        for split in splits
-    ]
-    return {"project": {"tasks": {"task": tasks}, "subsets": "\n".join(splits), "labels": None}}
+    if holder != "project" and (given is None or len(set(data.images.splits.tolist())) > 1):
+        losses["cvat.meta"] += given is not None
+        own = {key: value for key, value in said.pop(holder).items() if key not in {"labels", "subset"}}
+        counts = Counter(data.images.splits.tolist())
+        common = {"mode": "annotation"} | own
+        tasks = [{**common, "name": split, "size": str(counts[split]), "subset": split} for split in splits]
+        return {"project": {"tasks": {"task": tasks}, "subsets": "\n".join(splits), "labels": None}, **said}
+    return said
+
+
+def _default_split(data: Dataset, meta: dict[str, Any]) -> tuple[str, str]:
+    """The split of images that do not say theirs, and the name of the file, which says it where the task does not."""
+    task = meta.get("task")
+    if not isinstance(task, dict):
+        return "", "annotations.xml"
+    said = task.get("subset")
+    if isinstance(said, str) and said:
+        return said, "annotations.xml"
+    splits = set(data.images.splits.tolist())
+    split = splits.pop() if len(splits) == 1 else ""
+    named = split_of(Path(f"{split}.xml"), alone=True)
+    return named, f"{named or 'annotations'}.xml"
 
 
 def _head(data: Dataset, meta: dict[str, Any]) -> dict[str, Any]:
