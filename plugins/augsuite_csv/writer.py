@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, UNREAD, Dataset
+from augsuite.dataset.delimited import cells, join, numbers, write_lines
 from augsuite.dataset.files import inside
 from augsuite.dataset.progress import advance
 from augsuite.dataset.unique import Unique
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 from augsuite_csv.header import LARGEST_FRACTION
-from augsuite_csv.text import cells, join, numbers, write_lines
 
 _PREFIX = "csv."
 _SCORE = "score"

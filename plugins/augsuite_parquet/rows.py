@@ -238,7 +238,7 @@ def _objects(
     if "segmentation" in fields:
         extra["segmentation"] = _shapes(field(fields["segmentation"]))
     ids = _integers(field(fields["id"]), -1) if ours and "id" in fields else None
-    keep: NDArray[np.bool_] = ~bad
+    keep: Any = ~bad
     return (
         rows[keep],
         category[keep],

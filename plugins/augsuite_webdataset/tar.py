@@ -39,7 +39,7 @@ def members(file: Path) -> Iterator[Member]:
             if raw.read(2) == b"\x1f\x8b":
                 raw.seek(0)
                 with gzip.open(raw) as content:
-                    yield from _members(file, cast(IO[bytes], content))
+                    yield from _members(file, cast("IO[bytes]", content))
             else:
                 raw.seek(0)
                 yield from _members(file, raw)

@@ -17,7 +17,7 @@ from augsuite.errors import DataError
 from augsuite.protocols import Losses
 from augsuite.testing.examples import example_datasets
 from augsuite_csv import reader
-from augsuite_csv.text import numbers
+from augsuite.dataset.delimited import numbers
 from augsuite_csv.writer import write_parts
 
 
