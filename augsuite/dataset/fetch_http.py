@@ -294,4 +294,4 @@ def _root(error: BaseException) -> str:
     while isinstance(inner := getattr(error, "reason", None) or (error.args[0] if error.args else None), BaseException):
         error = inner
     text = str(error).splitlines()
-    return text[0] if text else type(error).__name__
+    return re.sub(r"^HTTPS?Connection\w*\([^)]*\): ", "", text[0]) if text else type(error).__name__
