@@ -116,6 +116,7 @@ def _categories(parts: Sequence[Dataset], labels: Sequence[str], intake: Intake)
     for data, label in zip(parts, labels, strict=True):
         own = data.categories
         places = np.empty(len(own), np.int64)
+        made_up = _made_up(own.ids)
         # A name that is new gives way to an id that this dataset itself uses further down.
         later = set(own.ids.tolist())
         for row, (name, number) in enumerate(zip(own.names.tolist(), own.ids.tolist(), strict=True)):
@@ -123,14 +124,14 @@ def _categories(parts: Sequence[Dataset], labels: Sequence[str], intake: Intake)
             values = {key: own.extra[key][row] if key in own.extra else ABSENT for key in extra}
             if place == len(ids):
                 free = number if number not in taken else _free(taken | later)
-                if free != number:
+                if free != number and not made_up:
                     intake.note(f"{label}: category {name!r}: id {number} is another's; now {free}")
                 ids.append(free)
                 taken.add(free)
                 for key, value in values.items():
                     extra[key].append(value)
                 continue
-            if ids[place] != number:
+            if ids[place] != number and not made_up:
                 intake.note(f"{label}: category {name!r} has id {number} here and {ids[place]} before; the first stays")
             for key, value in values.items():
                 if extra[key][place] is ABSENT:
@@ -140,6 +141,11 @@ def _categories(parts: Sequence[Dataset], labels: Sequence[str], intake: Intake)
         went.append(places)
     columns = {key: objects(values) for key, values in extra.items()}
     return Categories(strings(rows), np.array(ids, np.int64), columns), went
+
+
+def _made_up(ids: Rows) -> bool:
+    """Whether ids are what a reader gives to rows that have none, so that nobody misses them."""
+    return bool((ids == np.arange(1, len(ids) + 1)).all())
 
 
 def _free(taken: set[int]) -> int:
@@ -161,7 +167,8 @@ def _ids(columns: Sequence[Rows], labels: Sequence[str], what: str, intake: Inta
                     f"{label}: {what} ids stand in an earlier dataset too, and are too large; all were numbered"
                 )
                 return np.arange(1, sum(map(len, columns)) + 1, dtype=np.int64)
-            intake.note(f"{label}: {what} ids stand in an earlier dataset too; {shift:,} was added to each")
+            if not _made_up(ids):
+                intake.note(f"{label}: {what} ids stand in an earlier dataset too; {shift:,} was added to each")
             ids = ids + shift  # noqa: PLW2901 - those that go in
         done = np.concatenate([done, ids])
     return done
