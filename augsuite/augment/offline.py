@@ -19,7 +19,7 @@ from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
 from augsuite.dataset.files import inside, unique
 from augsuite.dataset.images import SUFFIXES
-from augsuite.dataset.stale import is_of_file, moved_makes_wrong
+from augsuite.dataset.stale import is_of_file, is_spelling, moved_makes_wrong
 from augsuite.dataset.tables import Extra, Rows
 from augsuite.errors import ConfigError
 from augsuite.protocols import Losses
@@ -220,7 +220,7 @@ def _annotation_extras(
             at for at in np.flatnonzero(moved).tolist() if taken[at] is not ABSENT and moved_makes_wrong(key, taken[at])
         ]
         result[key] = _without(kept[key], taken, wrong)
-        losses[key] += len(wrong)
+        losses[key] += 0 if is_spelling(key) else len(wrong)
     return result
 
 
@@ -231,7 +231,7 @@ def _image_extras(kept: Extra, extras: Extra, rows: Rows, losses: Losses) -> dic
         taken = values[rows].tolist()
         wrong = [at for at, value in enumerate(taken) if is_of_file(key) and value is not ABSENT]
         result[key] = _without(kept[key], taken, wrong)
-        losses[key] += len(wrong)
+        losses[key] += 0 if is_spelling(key) else len(wrong)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,8 @@ import PIL.ImageFont
 from augsuite.augment.policies import Policy, Step
 from augsuite.config import to_plain
 from augsuite.dataset import Dataset, Sample
+from augsuite.dataset.colors import Color, class_color
 from augsuite.errors import DataError
-
-Color = tuple[int, int, int]
 
 _PAPER, _INK, _FAINT, _MAT = (255, 255, 255), (20, 20, 20), (105, 105, 105), (228, 230, 233)
 _GAP, _MARGIN = 8, 16
@@ -85,14 +83,6 @@ def _step(step: Step) -> str:
     params = ", ".join(f"{key} {value}" for key, value in to_plain(step.params).items())
     chance = f" p {step.p:g}" if step.p < 1 else ""
     return f"{step.do}{f' ({params})' if params else ''}{chance}"
-
-
-def class_color(row: int) -> Color:
-    """A colour for a category: hues a golden ratio apart, so that neighbours differ, in three shades."""
-    hue = (row * 0.618034 + 0.02) % 1
-    saturation, value = ((0.85, 0.95), (0.6, 1.0), (1.0, 0.72))[row // 8 % 3]
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
-    return red, green, blue
 
 
 @dataclass

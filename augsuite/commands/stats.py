@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
-from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.commands.console import json_option, print_json, print_table, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.files import with_sizes
-from augsuite.dataset.stats import Bin, Spread, Summary, summary
+from augsuite.dataset.patterns import patterns
+from augsuite.dataset.stats import Bin, Spread, Summary, bin_name, summary
 
 _BAR = 40  # columns
 _SIZES = 5  # image sizes shown
@@ -17,13 +19,25 @@ _SIZES = 5  # image sizes shown
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts."
+)
 @reading_options
 @json_option
-def stats(dataset: Path, reading: Reading, as_json: bool) -> None:
+def stats(dataset: Path, html: Path | None, reading: Reading, as_json: bool) -> None:
     """Count images, boxes, classes and sizes of DATASET."""
-    found = summary(with_sizes(reading(dataset)))
+    with shown_progress():
+        data = with_sizes(reading(dataset))
+        found = summary(data)
+        if html is not None:
+            from augsuite.dataset.statpage import write_page  # templates and pictures, which the text does not need
+
+            write_page(data, html, dataset.resolve().name if dataset.exists() else str(dataset), found=found)
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), **msgspec.to_builtins(patterns(data))})
+        return
+    if html is not None:
+        click.echo(html)
         return
     _print_counts(found)
     if found.categories:
@@ -101,18 +115,12 @@ def _print_histogram(title: str, bins: list[Bin], *, whole: bool = False) -> Non
     shown = bins[filled[0] : filled[-1] + 1] if filled else []
     longest = max((each.count for each in shown), default=0)
     rows = [
-        [_range(each, whole=whole), f"{each.count:,}", "█" * max(round(_BAR * each.count / longest), bool(each.count))]
+        [
+            bin_name(each, whole=whole),
+            f"{each.count:,}",
+            "█" * max(round(_BAR * each.count / longest), bool(each.count)),
+        ]
         for each in shown
     ]
     click.echo()
     print_table([title, "count", ""], rows, right=frozenset({1}))
-
-
-def _range(each: Bin, *, whole: bool) -> str:
-    """`0.5 to 0.667`; of whole numbers `3 to 4`, or `2` alone."""
-    if each.high is None:
-        return f"{each.low:.3g} or more"
-    if not whole:
-        return f"{each.low:.3g} to {each.high:.3g}"
-    last = each.high - 1
-    return f"{each.low:.0f}" if last == each.low else f"{each.low:.0f} to {last:.0f}"

@@ -115,6 +115,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_boxes: int
 
 
+def bin_name(each: Bin, *, whole: bool) -> str:
+    """The range of a bin as text: `0.5 to 0.667`; of whole numbers `3 to 4`, or `2` alone."""
+    if each.high is None:
+        return f"{each.low:.3g} or more"
+    if not whole:
+        return f"{each.low:.3g} to {each.high:.3g}"
+    last = each.high - 1
+    return f"{each.low:.0f}" if last == each.low else f"{each.low:.0f} to {last:.0f}"
+
+
 def summary(data: Dataset) -> Summary:
     """Count what is in a dataset; reads no image.
 
@@ -176,11 +186,11 @@ def _outside(corners: Boxes, sizes: NDArray[np.int64]) -> tuple[NDArray[np.bool_
 
 def _categories(data: Dataset, boxed: NDArray[np.bool_]) -> list[CategoryCount]:
     table, count = data.annotations, len(data.categories)
-    pairs = np.unique(np.stack([table.category_rows, table.image_rows], axis=1), axis=0)
+    pairs = np.unique(table.category_rows * max(len(data), 1) + table.image_rows)
     columns = (
         np.bincount(table.category_rows[boxed], minlength=count),
         np.bincount(table.category_rows[~boxed], minlength=count),
-        np.bincount(pairs[:, 0], minlength=count),
+        np.bincount(pairs // max(len(data), 1), minlength=count),
     )
     return [
         CategoryCount(name, *(int(column[row]) for column in columns)) for row, name in enumerate(data.categories.names)

@@ -19,8 +19,8 @@ import yaml
 from markupsafe import Markup
 
 from augsuite.augment import Policy
-from augsuite.augment.preview import class_color
 from augsuite.dataset import Dataset, Sample
+from augsuite.dataset.colors import class_color
 from augsuite.study import charts
 from augsuite.study.effects import Effect
 from augsuite.study.file import Study

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from augsuite import cli
 from augsuite.boxes import Layout
 from augsuite.dataset import Annotations, Categories, Dataset, Images
+from augsuite.dataset.patterns import CoOccurrence, SplitCount, patterns
 from augsuite.dataset.stats import Bin, CategoryCount, SizeCount, Spread, summary
 
 
@@ -80,6 +81,41 @@ def test_nothing_at_all():
     found = summary(Dataset(Images.of([]), Categories.of([]), Annotations.of([], [])))
     assert (found.images, found.boxes) == (0, 0)
     assert found.aspect_ratio == Spread(0, 0, 0, 0)
+
+
+def test_patterns_by_hand(data):
+    found = patterns(data)
+    cells = np.array(found.box_centers)
+    # Centres over sizes 100 x 80: (5, 10) twice, (21, 21), (98, 88) outside, (104, 4) outside, (10, 12.5), (20, 5) less 0.005.
+    places = [(5, 10), (5, 10), (21, 21), (10, 12.5), (19.995, 5)]
+    expected = np.zeros((32, 32), int)
+    for x, y in places:
+        expected[int(y / 80 * 32), int(x / 100 * 32)] += 1
+    assert np.array_equal(cells, expected)
+    shapes = np.zeros((32, 32), int)
+    for width, height in [
+        (10, 20),
+        (10, 20),
+        (32, 32),
+        (96, 80),
+        (8, 8),
+        (40, 10),
+    ]:  # more than the image counts as all of it
+        shapes[min(int(height / 80 * 32), 31), int(width / 100 * 32)] += 1
+    assert np.array_equal(found.box_shapes, shapes)
+    assert found.co_occurrence == CoOccurrence(["cat", "dog", "eel"], [[3, 1, 2], [1, 2, 0], [2, 0, 2]])
+    assert found.by_split == [
+        SplitCount("", 1, 0, 1, [0, 1, 0, 0]),
+        SplitCount("train", 2, 5, 0, [3, 1, 1, 0]),
+        SplitCount("val", 1, 2, 0, [1, 0, 1, 0]),
+    ]
+
+
+def test_patterns_of_nothing():
+    found = patterns(Dataset(Images.of([]), Categories.of([]), Annotations.of([], [])))
+    assert found.co_occurrence == CoOccurrence([], [])
+    assert found.by_split == []
+    assert not np.any(found.box_centers)
 
 
 @pytest.fixture(scope="module")
