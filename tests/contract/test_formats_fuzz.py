@@ -14,13 +14,20 @@ from augsuite.testing.examples import example_datasets
 from augsuite.testing.formats import read_or_refuse
 
 FORMATS = registry.default().formats()
-FILES = {"coco": "annotations/instances.json", "voc": "Annotations/0.xml", "csv": "annotations.csv"}
+FILES = {
+    "coco": "annotations/instances.json",
+    "voc": "Annotations/0.xml",
+    "csv": "annotations.csv",
+    "cvat": "annotations.xml",
+    "labelme": "0.json",
+}
 TOKENS = [
     b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"-0.0", b"99999999999999999999999", b"9223372036854775808", b"1.5", b"1,2",
     b'"', b'""', b'"x"', b"null", b"true", b"[]", b"{}", b"[[", b"{", b"}", b"]", b",", b":", b";", b"\t", b"\n", b"\r", b"\0",
     b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", "é".encode(), "\u2028".encode(), b"../../x", b"/etc/passwd", b"C:\\x", b"a/b", b"..",
     b"<", b">", b"</object>", b"<object>", b"<name/>", b"&amp;", b"&x;", b'<!DOCTYPE a [<!ENTITY x "y">]>', b"<![CDATA[", b"<!--",
     b'<?xml version="1.0" encoding="utf-16"?>', b'<?xml version="1.0" encoding="nonsense"?>', b"\xed\xa0\x80", b"\\ud800", b"\\u0000",
+    b"<image>", b'<box label="x">', b"</box>", b'points="1,2"', b'rle="1"', b"<track>", b'"polygon"', b'"mask"', b'"points":[[1,2]],',
     b'"images":', b'"id":0,', b'"id":"0",', b'"bbox":[1,2,3],', b'"iscrowd":2,', b"x" * 300,
 ]  # fmt: skip
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
