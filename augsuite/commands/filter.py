@@ -56,7 +56,7 @@ def filter(  # noqa: A001 - the command's name
     """Keep what satisfies all conditions and write it from DATASET to the folder TARGET.
 
     A CONDITION knows x, y, width, height, area, aspect, category, category_id, ignore, id; image_width, image_height, image_id,
-    name, split, boxes, labels; and what the format brings along, such as coco.iscrowd.
+    name, split, boxes, labels; and what the format brings along, such as coco.area.
     """
     place = writing.prepare(target, [dataset], reading)
     with shown_progress():
