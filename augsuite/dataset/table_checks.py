@@ -22,6 +22,7 @@ OUTSIDE_PX = 0.01
 NEAR_IOU = 0.95
 """Boxes of one class that overlap so much are taken for one object, annotated twice."""
 
+_ROUNDING_PX = 1e-6  # what fractions in float64 may miss a pixel's border by
 _IMBALANCE = 10  # times as many annotations
 
 
@@ -60,7 +61,8 @@ def box_faults(data: Dataset, sizes: NDArray[np.int64]) -> BoxFaults:
         limits = np.concatenate([np.zeros_like(own), own], axis=1)
         beyond = np.concatenate([limits[:, :2] - corners[:, :2], corners[:, 2:] - limits[:, 2:]], axis=1)
         out = known & (beyond > OUTSIDE_PX).any(axis=1)
-        gone = known & ~empty & (np.minimum(corners[:, 2:], own) <= np.maximum(corners[:, :2], 0)).any(axis=1)
+        inside = np.minimum(corners[:, 2:], own) - np.maximum(corners[:, :2], 0)
+        gone = out & ~empty & (inside <= _ROUNDING_PX).any(axis=1)
     return BoxFaults(corners, _mask(empty), _mask(gone), _mask(out & ~gone & ~empty), _repeated(data))
 
 
