@@ -11,6 +11,7 @@ from pathlib import Path
 from augsuite import registry
 from augsuite.dataset import Dataset, Intake, checked, sidecars
 from augsuite.dataset.fence import fenced
+from augsuite.dataset.files import with_tame_names
 from augsuite.dataset.locate import locate
 from augsuite.dataset.parallel import using
 from augsuite.dataset.placing import Placing
@@ -95,7 +96,7 @@ def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, st
     check_options(spec, "read", options)
     reader = registry.load(spec.read, f"format {spec.name}", "all")
     with fenced(path, allow_outside=intake.allow_outside):
-        data = checked(reader(path, intake, **options), str(path))
+        data = _checked(reader(path, intake, **options), path, intake)
         beside = sidecars.find(path)
         return sidecars.bring_back(beside, data, spec.name, spec.keeps, intake) if beside else data
 
@@ -108,7 +109,11 @@ def _read_parts(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[s
         reader = registry.load(spec.read_parts, f"format {spec.name}", "all")
         with fenced(path, allow_outside=intake.allow_outside):
             for part in reader(path, intake, **options):
-                yield checked(part, str(path))
+                yield _checked(part, path, intake)
+
+
+def _checked(data: Dataset, path: Path, intake: Intake) -> Dataset:
+    return checked(with_tame_names(data) if intake.allow_outside else data, str(path))
 
 
 def convert(

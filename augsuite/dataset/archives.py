@@ -71,6 +71,10 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         """Whether it is a link; nothing in an archive is."""
         return _split(self) is None and super().is_symlink()
 
+    def is_inside(self) -> bool:
+        """Whether it leads into an archive."""
+        return _split(self) is not None
+
     def _is(self, kind: Any) -> bool:
         try:
             return bool(kind(self.stat().st_mode))

@@ -53,15 +53,30 @@ def fenced(dataset: Path, *, allow_outside: bool) -> Iterator[None]:
     """Have the functions of `augsuite.dataset.files` refuse, inside the block, what links out of a dataset's folder lead to.
 
     Args:
-        dataset: the folder; or an annotation file, whose folder and the one above count as the dataset's. Nothing in an archive is
-            a link, so an archive needs no fence.
+        dataset: the folder, or one of `annotations` or `labels` in it; or an annotation file, whose folder and the one above count as
+            the dataset's. Nothing in an archive is a link, so an archive needs no fence.
         allow_outside: refuse nothing.
     """
     fence = None
     if not (allow_outside or isinstance(dataset, ArchivePath)):
-        fence = Fence(dataset if dataset.is_dir() else dataset.resolve().parent.parent)
+        fence = Fence(_root(dataset.resolve()))
     with using(fence):
         yield
+
+
+def _root(dataset: Path) -> Path:
+    """The folder of a dataset, given what the user named."""
+    if dataset.is_dir() and dataset.name.lower() not in {"annotations", "labels"}:
+        return dataset
+    return dataset.parent if dataset.is_dir() else dataset.parent.parent
+
+
+def is_inside(folder: Path) -> bool:
+    """Whether a folder belongs to the dataset that is being read: inside its archive, or its fence."""
+    if isinstance(folder, ArchivePath):
+        return folder.is_inside()
+    fence = current()
+    return fence is None or fence.holds(folder)
 
 
 def current() -> Fence | None:

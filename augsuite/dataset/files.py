@@ -48,6 +48,7 @@ __all__ = [
     "unique",
     "walk",
     "with_sizes",
+    "with_tame_names",
 ]
 
 
@@ -85,6 +86,21 @@ def unique(paths: Iterable[str]) -> list[str]:
             taken.add(name)
         result.append(name)
     return result
+
+
+def with_tame_names(data: Dataset) -> Dataset:
+    """The dataset with the names of images that lie outside its folder changed where they lead outside, so that it can be written."""
+    rows = [
+        row
+        for row, (name, file) in enumerate(zip(data.images.names.tolist(), data.images.files.tolist(), strict=True))
+        if file and inside(file) is None and inside(name) is None
+    ]
+    if not rows:
+        return data
+    names = data.images.names.copy()
+    for row in rows:
+        names[row] = tamed(names[row])
+    return replace(data, images=replace(data.images, names=names))
 
 
 def with_sizes(data: Dataset) -> Dataset:

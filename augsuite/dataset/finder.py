@@ -79,7 +79,7 @@ class Finder:
         """
         found = self.look(name, stem=stem)
         if found is None:
-            how = "by a link " if inside(name) else ""
+            how = "by a link " if inside(name.replace("\\", "/")) else ""
             raise DataError(
                 f"the name {name!r} leads {how}outside the dataset's folder {self.root}. Name the image by a path inside it, "
                 "or pass --allow-outside if you trust it"

@@ -151,8 +151,8 @@ def _repeated(ids: Ids) -> NDArray[np.bool_]:
 
 
 def _name(named: str, found: str) -> str:
-    """As the file says; where that leaves its folder by `..`, as seen from the root."""
-    return named if inside(named) else found
+    """As the file says; where that leaves its folder by `..`, as seen from the root, if it stays in there."""
+    return named if inside(named) or not inside(found) else found
 
 
 def _add_categories(tables: Tables, file: Path, split: str, rows: Rows, intake: Intake) -> dict[int, int]:

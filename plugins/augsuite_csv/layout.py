@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from augsuite.dataset.fence import is_inside
 from augsuite.dataset.files import entries, read_text
 from augsuite.dataset.finder import Finder
 from augsuite.errors import DataError
@@ -85,7 +86,7 @@ def _numbered(file: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, li
 
 
 def find_images(file: Path, names: Sequence[str], *, allow_outside: bool = False) -> Finder:
-    """A finder at the root where most of a file's first images are: the file's folder, else the one above."""
+    """A finder at the root where most of a file's first images are: the file's folder, else the one above, if the dataset holds it."""
     own = file.resolve().parent
     here = Finder(own, ("", "images", "JPEGImages", file.stem, f"images/{file.stem}"), allow_outside=allow_outside)
     above = Finder(
@@ -95,4 +96,4 @@ def find_images(file: Path, names: Sequence[str], *, allow_outside: bool = False
     )
     few = list(names[:50])
     found = [sum(bool(finder.look(name) or finder.look(name, stem=True)) for name in few) for finder in (here, above)]
-    return above if found[1] > found[0] else here
+    return above if found[1] > found[0] and is_inside(own.parent) else here

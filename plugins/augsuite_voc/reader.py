@@ -15,7 +15,7 @@ import numpy as np
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.checks import number
-from augsuite.dataset.files import Finder, inside, is_image, natural, read_bytes, tamed
+from augsuite.dataset.files import Finder, inside, is_image, natural, read_bytes
 from augsuite.dataset.xml import parse
 from augsuite.errors import DataError
 from augsuite_voc.coordinates import to_continuous
@@ -89,7 +89,7 @@ def read(path: Path, intake: Intake, origin: str = "1") -> Dataset:
             )
             continue
         intake.note(f"{root}: images of ImageSets/Main have no XML file; they have no boxes")
-        _add_image(tables, _shortened(found) if found else stem, (0, 0), found, splits[stem], {})
+        _add_image(tables, _shortened(found) if inside(found) else stem, (0, 0), found, splits[stem], {})
     if finder.missing:
         intake.note(f"{root}: {finder.missing:,} of {len(tables.names):,} images have no file")
     return _dataset(tables, root, int(origin), intake)
@@ -237,7 +237,7 @@ def _find_image(file: Path, top: Element, stem: str, finder: Finder, intake: Int
     found = found or finder.look(said, stem=True) or ""
     if plain != posixpath.basename(stem):
         intake.note(f"{file.parent}: `filename` differs from the XML file's own name")
-    return (_shortened(found) if found else nested), found
+    return (_shortened(found) if inside(found) else nested), found
 
 
 def _shortened(found: str) -> str:
@@ -245,7 +245,7 @@ def _shortened(found: str) -> str:
     for folder in IMAGE_FOLDERS:
         if folder and found.startswith(f"{folder}/"):
             return found.removeprefix(f"{folder}/")
-    return found if inside(found) else tamed(found)
+    return found
 
 
 def _children(element: Element, without: Sequence[str]) -> dict[str, Any]:
