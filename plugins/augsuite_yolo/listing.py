@@ -126,6 +126,10 @@ class Listing:
         self.splits.append(split)
         self.sizes.append((0, 0))
 
+    def has(self, folder: str, base: str) -> bool:
+        """Whether a folder holds an image, or the folder of its labels a label for it."""
+        return base in self.tree.files(folder) or label_base(base) in self.tree.files(self.label_folder(folder))
+
     def label_folder(self, folder: str) -> str:
         """Where the labels of a folder's images are: in `labels` for `images`, or beside them."""
         if folder not in self._label_folders:
@@ -206,10 +210,11 @@ def _add_list(listing: Listing, config: Config, file: str, split: str, intake: I
     twice = 0
     for row, (number, line) in enumerate(lines):
         parent, _, base = line.replace("\\", "/").rpartition("/")
-        if parent not in folders:
-            found = _settle(listing, config, parent, posixpath.dirname(file), intake)
-            folders[parent] = found, name_prefix(found or "", known)
-        folder, prefix = folders[parent]
+        folder, prefix = folders.get(parent, (None, ""))
+        if folder is None:
+            folder = _settle(listing, config, parent, posixpath.dirname(file), intake, base)
+            prefix = name_prefix(folder or "", known)
+            folders[parent] = folder, prefix
         if folder is None or "\0" in base or base in {"", ".", ".."}:
             intake.reject(
                 f"{config.root / file}: line {number}",
@@ -239,7 +244,7 @@ def _shapes(file: Path, count: int, intake: Intake) -> list[tuple[int, int]]:
     return list(zip(values[:, 0].tolist(), values[:, 1].tolist(), strict=True))
 
 
-def _settle(listing: Listing, config: Config, said: str, folder: str, intake: Intake) -> str | None:
+def _settle(listing: Listing, config: Config, said: str, folder: str, intake: Intake, base: str = "") -> str | None:
     """Where a folder that is named is, relative to the root: as said, or the part of the path that exists.
 
     A dataset that was moved still says where it was (`../datasets/coco/images`, `data/obj_train_data`); Roboflow writes
@@ -251,6 +256,7 @@ def _settle(listing: Listing, config: Config, said: str, folder: str, intake: In
         said: the folder, as written.
         folder: where it is written.
         intake: says whether a folder outside is allowed.
+        base: an image that is said to be there; only a folder that holds it, or its label, passes for a part of the path.
 
     Returns:
         The folder; absolute where it is outside and allowed; None where it is outside.
@@ -261,13 +267,16 @@ def _settle(listing: Listing, config: Config, said: str, folder: str, intake: In
     root = str(config.root.resolve()) + "/"
     plain = said.removeprefix(root) if said.startswith(root) else said
     bases = (folder, config.base, "") if said.startswith("./") else (config.base, folder, "")
-    direct = [found for base in dict.fromkeys(bases) if (found := _inside(plain, base)) is not None]
-    for place in (*direct, *tails(plain.replace("../", ""))):
+    direct = [found for start in dict.fromkeys(bases) if (found := _inside(plain, start)) is not None]
+    for place in direct:
         if _exists(listing, place):
             return place
     beyond = os.path.normpath(os.path.join(root, config.base, said))  # noqa: PTH118 - a text, not yet a path
-    if intake.allow_outside and "\0" not in said and _exists(listing, beyond):
+    if intake.allow_outside and listing.tree.exists(beyond):
         return beyond
+    for place in tails(plain):
+        if listing.has(place, base) if base else _exists(listing, place):
+            return place
     return direct[0] if direct else None
 
 
