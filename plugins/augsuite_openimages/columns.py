@@ -52,12 +52,14 @@ def read_blocks(file: Path, needed: Sequence[str], intake: Intake) -> Iterator[t
         return "skip"
 
     text = read_text(file)
-    head = next(csv.reader(io.StringIO(text[: text.find("\n") + 1 or len(text)])), [])
+    try:
+        head = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+    except csv.Error as error:
+        raise DataError(f"{file}: line 1: not CSV ({error}). Fix the header.") from error
     missing = [name for name in needed if name not in head]
-    if missing or len(set(head)) != len(head):
-        raise DataError(
-            f"{file}: line 1: expected the columns {', '.join(needed)}, got: {', '.join(head)[:200]}. Fix the header."
-        )
+    if missing or len(set(head)) != len(head) or any("\n" in name or "\r" in name for name in head):
+        said = " ".join(", ".join(head).split())[:200]
+        raise DataError(f"{file}: line 1: expected the columns {', '.join(needed)}, got: {said}. Fix the header.")
     try:
         with arrow_csv.open_csv(
             pa.BufferReader(text.encode()),

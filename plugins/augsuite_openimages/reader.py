@@ -104,7 +104,7 @@ class _Tables:
         head = rows[0] if rows else []
         if "ImageID" not in head:
             raise DataError(
-                f"{file.path}: line 1: expected the column ImageID, got: {', '.join(head)[:200]}. Fix the header."
+                f"{file.path}: line 1: expected the column ImageID, got: {' '.join(', '.join(head).split())[:200]}. Fix the header."
             )
         for line, cells in enumerate(rows[1:], start=2):
             said = {key: cell for key, cell in zip(head, cells, strict=False) if cell}
@@ -140,6 +140,7 @@ class _Tables:
         bad |= np.array([value is None for value in confidence], bool)
         for row in np.flatnonzero(bad).tolist():
             said = ", ".join(str(batch.column(name)[row].as_py()) for name in batch.schema.names)[:120]
+            said = " ".join(said.split())
             what = "an image, a label and corners with XMin <= XMax, YMin <= YMax" if boxed else "an image and a label"
             self.intake.reject(f"{file.path}: line {first + row + 2}", f"expected {what}, got {said}")
         absent = np.array([value == 0 and not boxed for value in confidence], bool) & ~bad

@@ -171,7 +171,8 @@ def _sizes(
     for row in np.flatnonzero(wrong).tolist():
         intake.reject(f"{file}: row {first + row}", f"expected a width and height in pixels, got {said[row].tolist()}")
         said[row] = 0
-    return np.where((said > 0).all(axis=1)[:, None], said, sizes)
+    known = np.asarray((said > 0).all(axis=1), bool)
+    return np.where(known[:, None], said, sizes)
 
 
 def _integers(column: pa.Array, default: int) -> NDArray[np.int64]:

@@ -20,6 +20,10 @@ FILES = {
     "csv": "annotations.csv",
     "cvat": "annotations.xml",
     "labelme": "0.json",
+    "openimages": "annotations/annotations-bbox.csv",
+    "imagefolder": "metadata.jsonl",
+    "parquet": "data/unsplit-00000-of-00001.parquet",
+    "webdataset": "unsplit-000000.tar",
 }
 TOKENS = [
     b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"-0.0", b"99999999999999999999999", b"9223372036854775808", b"1.5", b"1,2",

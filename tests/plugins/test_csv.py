@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import augsuite
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Intake
+from augsuite.dataset.delimited import numbers
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 from augsuite.testing.examples import example_datasets
 from augsuite_csv import reader
-from augsuite.dataset.delimited import numbers
 from augsuite_csv.writer import write_parts
 
 

@@ -1,0 +1,99 @@
+"""The WebDataset plugin, judged by tarfile and by the library `webdataset`."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+
+import numpy as np
+import pytest
+from peers import peer_python
+
+import augsuite
+from augsuite.dataset import Intake
+from augsuite.errors import DataError
+from augsuite.protocols import Losses
+from augsuite.testing.examples import example_datasets
+from augsuite_webdataset import writer
+from augsuite_webdataset.reader import read_parts
+
+
+def test_tarfile_reads_what_was_meant(tmp_path):
+    data = example_datasets(tmp_path / "given")["plain"]
+    augsuite.write(data, tmp_path / "out", "webdataset")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.json", "unsplit-000000.tar"]
+    with tarfile.open(tmp_path / "out" / "unsplit-000000.tar") as tar:
+        assert tar.getnames() == [f"{row:09d}{suffix}" for row in range(3) for suffix in (".png", ".json")]
+        assert tar.extractfile("000000001.png").read() == (tmp_path / "given" / "1.png").read_bytes()
+        said = json.load(tar.extractfile("000000000.json"))
+    assert (said["file_name"], said["width"], said["height"]) == ("0.png", 40, 30)
+    assert [(each["category"], each["bbox"]) for each in said["objects"]] == [
+        ("cat", [1, 2, 10, 20]),
+        ("dog", [3, 4, 27, 26]),
+    ]
+
+
+def test_the_library_webdataset_reads_it(tmp_path):
+    python = peer_python("huggingface", "datasets", "webdataset", "pillow", "pandas")
+    augsuite.write(example_datasets(tmp_path / "given")["plain"], tmp_path / "out", "webdataset")
+    code = (
+        "import sys, json, webdataset\n"
+        "samples = webdataset.WebDataset(sys.argv[1], shardshuffle=False).decode('pil')\n"
+        "print(json.dumps([[each['__key__'], each['png'].size, len(each['json']['objects'])] for each in samples]))\n"
+    )
+    given = [python, "-W", "ignore", "-c", code, tmp_path / "out" / "unsplit-000000.tar"]
+    done = subprocess.run(given, check=False, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [
+        ["000000000", [40, 30], 2],
+        ["000000001", [41, 30], 1],
+        ["000000002", [42, 30], 1],
+    ]
+
+
+def test_shards_are_bounded_and_the_same_however_the_dataset_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_SAMPLES", 2)
+    whole = example_datasets(tmp_path / "given")["hard"]
+    written = []
+    for number, cuts in enumerate(([6], [1, 2, 3])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        stops = np.cumsum(cuts)
+        parts = [whole.take(np.arange(stop - count, stop)) for stop, count in zip(stops, cuts, strict=True)]
+        assert [len(paths) for paths in writer.write_parts(parts, folder, Losses())] == cuts
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    back = augsuite.read(tmp_path / "0")
+    assert len(back) == 6
+    assert back.sample(0).image.shape == (30, back.images.sizes[0, 0], 3)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_shards_of_others(tmp_path, image_file, form, ending):
+    image_file(tmp_path / "i.png", (30, 20))
+    folder = "x" * 60
+    files = {f"{folder}/{folder}/a.png": (tmp_path / "i.png").read_bytes(), f"{folder}/{folder}/a.cls": b"7"}
+    files |= {"b.jpeg": b"?", "b.cls": b"10", "c.txt": b"nothing"}
+    place = tmp_path / "in"
+    place.mkdir()
+    with tarfile.open(place / f"train-000.{ending}", "w:gz" if ending == "tar.gz" else "w", format=form) as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    data = next(iter(read_parts(place, Intake())))
+    assert data.images.names.tolist() == [f"{folder}/{folder}/a.png", "b.jpeg"]
+    assert data.categories.names.tolist() == ["7", "10"]
+    assert data.annotations.category_rows.tolist() == [0, 1]
+    assert data.images.splits.tolist() == ["train", "train"]
+
+
+def test_a_shard_that_ends_too_early_is_named(tmp_path):
+    augsuite.write(example_datasets(tmp_path / "given")["plain"], tmp_path / "out", "webdataset")
+    shard = tmp_path / "out" / "unsplit-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:1600])
+    with pytest.raises(DataError, match="unsplit-000000"):
+        augsuite.read(tmp_path / "out")
