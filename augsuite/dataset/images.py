@@ -169,7 +169,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, PIL.Image.DecompressionBombWarning | PIL.Image.DecompressionBombError):
         limit = PIL.Image.MAX_IMAGE_PIXELS
         return DataError(
-            f"{path}: larger than the limit of {limit:,} pixels. Cut it into tiles, or scale it down first."
+            f"{path}: larger than the limit of {limit:,} pixels. Cut it up with augsuite tile --max-pixels N, or scale it down first."
         )
     if isinstance(error, PIL.UnidentifiedImageError):
         return DataError(f"{path}: not an image that can be read. Replace the file, or remove its entry.")
