@@ -20,6 +20,7 @@ from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, UNREAD, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.parallel import using
 from augsuite.errors import DataError
+from augsuite.testing.formats import read_or_refuse
 from augsuite_yolo.labels import parse
 from augsuite_yolo.lines import encode
 from augsuite_yolo.paths import label_path
