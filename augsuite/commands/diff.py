@@ -53,7 +53,7 @@ def diff(
     """
     again = reading if second_format is None else replace(reading, source_format=second_format, options={})
     wants = None if values else ()
-    intakes = [Intake(reading.skip_invalid, wants=wants) for _ in range(2)]
+    intakes = [Intake(reading.skip_invalid, reading.allow_outside, wants) for _ in range(2)]
     with shown_progress():
         data = [
             read(name, intake) for read, name, intake in zip((reading, again), (first, second), intakes, strict=True)

@@ -57,7 +57,7 @@ def validate(
     if drop_images and (not repair or annotations_only):
         raise ConfigError("--drop-images goes with --fix, and needs the image files.")
     target = writing.prepare(out, [dataset], reading) if out is not None else None
-    intake = Intake(skip_invalid=True, wants=None if repair else ())
+    intake = Intake(skip_invalid=True, allow_outside=reading.allow_outside, wants=None if repair else ())
     data = reading(dataset, intake)
     with shown_progress(), parallel.using(workers):
         inspection = None if annotations_only else inspect(data)

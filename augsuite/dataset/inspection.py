@@ -18,6 +18,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from augsuite.dataset import parallel, progress
+from augsuite.dataset.archives import at
 from augsuite.dataset.tables import Dataset, Strings
 
 WORDS = 4
@@ -117,8 +119,7 @@ def inspect_files(paths: list[str]) -> Inspection:
     with tempfile.TemporaryFile() as said:
         for row, path in enumerate(paths):
             try:
-                with open(path, "rb") as file:  # noqa: PTH123 - as above
-                    data = file.read()
+                data = _read(path)
             except OSError as error:
                 missing = isinstance(error, FileNotFoundError)
                 found.conditions[row] = Condition.MISSING if missing else Condition.UNREADABLE
@@ -141,6 +142,16 @@ def inspect_files(paths: list[str]) -> Inspection:
     found.hashes[:] = perceptual_hash(thumbnails)
     found.comparable[:] = thumbnails.std(axis=(1, 2)) > _FLAT
     return found
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            return file.read()
+    except OSError:
+        if not path:
+            raise
+        return at(Path(path)).read_bytes()  # in an archive, or it fails again and says why
 
 
 def perceptual_hash(thumbnails: Grey) -> NDArray[np.uint64]:

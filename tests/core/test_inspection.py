@@ -199,3 +199,21 @@ def test_photographs_are_known_again(real_data, tmp_path, name, variant):
     judged = [np.asarray(PIL.Image.open(path).convert("L").resize((48, 48)), float) for path in originals]
     for one, other in zip(first, second, strict=True):  # what is called alike is alike, pixel for pixel
         assert np.corrcoef(judged[one].ravel(), judged[other].ravel())[0, 1] > 0.9
+
+
+def test_files_in_an_archive(picture, tmp_path):
+    import zipfile
+
+    from augsuite.dataset.archives import at
+
+    data = encoded(picture)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("images/a.jpg", data)
+        archive.writestr("images/b.jpg", data[: len(data) // 2])
+    names = ["images/a.jpg", "images/b.jpg", "images/c.jpg"]
+    table = Dataset(
+        Images.of(names, files=names), Categories.of([]), Annotations.of([], []), root=at(tmp_path / "a.zip")
+    )
+    found = inspect(table)
+    assert found.conditions.tolist() == [Condition.SOUND, Condition.UNREADABLE, Condition.MISSING]
+    assert found.sizes[0].tolist() == [400, 300]
