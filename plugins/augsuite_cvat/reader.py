@@ -214,7 +214,7 @@ class _Reader:
             task = value.get("task")
             if isinstance(task, dict) and isinstance(task.get("subset"), str):
                 self.split = task["subset"] or self.split
-        self.tables.head[tag] = value
+        self.tables.head["_version" if tag == "version" else tag] = value
 
     # Rows
 

@@ -137,7 +137,8 @@ def _default_split(data: Dataset, meta: dict[str, Any]) -> tuple[str, str]:
 def _head(data: Dataset, meta: dict[str, Any]) -> dict[str, Any]:
     """The elements before the images: those read, in their order, or those that CVAT writes."""
     said = {key.removeprefix(_PREFIX): value for key, value in data.extra.items() if key.startswith(_PREFIX)}
-    return {**({} if "version" in said else {"version": "1.1"}), **said, "meta": meta}
+    version = said.pop("_version", "1.1")
+    return {"version": version, **said, "meta": meta}
 
 
 def _meta_text(meta: dict[str, Any], data: Dataset, losses: Losses) -> str:

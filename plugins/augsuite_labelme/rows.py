@@ -22,8 +22,6 @@ from augsuite_labelme.model import File, Shape, decode
 BOX = "box_xyxy"
 """A key of ours in shapes: the box of an object where it is not the extent of its polygon or mask."""
 
-_NOTHING: dict[str, Any] = {}
-
 
 class Job(msgspec.Struct):
     """Files to read.
@@ -57,6 +55,7 @@ class Batch:
         extra: extras of the annotations.
         problems: file, place in it and problem; place is "" where the whole file was left out.
         loose: how many shapes have no box or no label.
+        nothing: the keys that say nothing, one dictionary for all rows that have the same.
     """
 
     files: list[int] = field(default_factory=list)
@@ -70,6 +69,7 @@ class Batch:
     extra: GrowingExtras = field(default_factory=GrowingExtras)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     loose: int = 0
+    nothing: dict[tuple[tuple[str, str], ...], dict[str, Any]] = field(default_factory=dict)
 
 
 def load(job: Job) -> Batch:
@@ -102,9 +102,9 @@ def _add(
     extra = batch.image_extra
     if file.version is not UNSET:
         version = file.version
-        extra.add(row, "labelme.version", shared.setdefault(version, version) if isinstance(version, str) else version)
-    if file.flags is not UNSET:
-        extra.add(row, "labelme.flags", file.flags or (_NOTHING if file.flags == {} else file.flags))
+        extra.add(row, "labelme._version", shared.setdefault(version, version) if isinstance(version, str) else version)
+    if file.flags:
+        extra.add(row, "labelme.flags", file.flags)
     for key, value in file.others.items():
         extra.add(row, f"labelme.{key}", value)
     rows = _Shapes(batch, row, (width, height), shared, segments)
@@ -175,19 +175,37 @@ class _Shapes:
         if placed.exact:
             add(row, "labelme.shape_type", kind)
             add(row, "labelme.points", [list(point) for point in shape.points])
-        if shape.mask is not UNSET and placed.segmentation is None:
+        if shape.mask and placed.segmentation is None:
             add(row, "labelme.mask", shape.mask)
-        for key, value in (("group_id", shape.group_id), ("description", shape.description)):
-            if value is not UNSET:
-                add(row, f"labelme.{key}", value)
-        if shape.flags is not UNSET:
-            add(row, "labelme.flags", _NOTHING if bytes(shape.flags) == b"{}" else msgspec.json.decode(shape.flags))
-        if shape.score is not UNSET:
-            numeric = isinstance(shape.score, int | float) and not isinstance(shape.score, bool)
-            add(row, "score" if numeric else "labelme.score", shape.score)
+        nothing = self._add_said(row, shape)
+        if nothing:
+            said = tuple((key, repr(value)) for key, value in nothing.items())
+            add(row, "labelme._nothing", self._batch.nothing.setdefault(said, nothing))
         for key, value in shape.others.items():
             if key != BOX or own is None:
                 add(row, f"labelme.{key}", value)
+
+    def _add_said(self, row: int, shape: Shape) -> dict[str, Any]:
+        """Add what LabelMe's own keys say of a row; returns those that are there and say nothing."""
+        add = self._batch.extra.add
+        nothing: dict[str, Any] = {"mask": None} if shape.mask is None else {}
+        for key, value in (("group_id", shape.group_id), ("description", shape.description)):
+            if value is None or value == "":
+                nothing[key] = value
+            elif value is not UNSET:
+                add(row, f"labelme.{key}", value)
+        if shape.flags is not UNSET:
+            flags = msgspec.json.decode(shape.flags) if bytes(shape.flags) != b"{}" else {}
+            if flags:
+                add(row, "labelme.flags", flags)
+            else:
+                nothing["flags"] = flags
+        if shape.score is None:
+            nothing["score"] = None
+        elif shape.score is not UNSET:
+            numeric = isinstance(shape.score, int | float) and not isinstance(shape.score, bool)
+            add(row, "score" if numeric else "labelme.score", shape.score)
+        return nothing
 
     def _add_part(self, placed: geometry.Placed, own: geometry.Box | None) -> None:
         """A further polygon of the object before it: LabelMe's own converters join those of one label and group."""

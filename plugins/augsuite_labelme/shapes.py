@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ class Shapes:
         self._types = self._extra.pop("shape_type", nothing)
         self._points = self._extra.pop("points", nothing)
         self._masks = self._extra.pop("mask", nothing)
-        self._defaults = {} if self._extra else _DEFAULTS
+        self._nothing = self._extra.pop("_nothing", nothing)
         self._segmentations = table.extra["segmentation"].tolist() if "segmentation" in table.extra else nothing
         self._scores = table.extra["score"].tolist() if "score" in table.extra else nothing
         self._image_extra = _own(data.images.extra)
@@ -57,7 +58,7 @@ class Shapes:
         pixels = extra.pop("imageData", None)
         width, height = self._data.images.sizes[row].tolist()
         return {
-            "version": extra.pop("version", _VERSION),
+            "version": extra.pop("_version", _VERSION),
             "flags": flags if flags or isinstance(said, dict) else said,
             "shapes": self._shapes(rows, loose),
             "imagePath": image,
@@ -94,10 +95,11 @@ class Shapes:
     def _shape(self, row: int) -> list[dict[str, Any]]:
         """The shape of one annotation; several for an object in several parts."""
         extra = {key: values[row] for key, values in self._extra.items() if values[row] is not ABSENT}
+        nothing = self._nothing[row]
+        others = dict(nothing) if isinstance(nothing, dict) else {} if extra else dict(_DEFAULTS)
         if self._scores[row] is not ABSENT:
             extra["score"] = self._scores[row]
-        others = {**self._defaults, **{key: extra[key] for key in _DEFAULTS if key in extra}}
-        others.update(self._checked({key: value for key, value in extra.items() if key not in _DEFAULTS}))
+        others.update(self._checked(extra, {"flags"}))
         if self._masks[row] is not ABSENT and self._types[row] is ABSENT:
             others["mask"] = self._masks[row]
         head = {"label": self._labels[row]}
@@ -180,11 +182,11 @@ class Shapes:
         """The box of a row, where it is not the extent of its shape."""
         return {} if self._same(row, around) else {BOX: self._corners[row]}
 
-    def _checked(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Keys that a file can have beside its own, with values that JSON has."""
+    def _checked(self, extra: dict[str, Any], but: Collection[str] = ()) -> dict[str, Any]:
+        """Keys that a file can have beside its own."""
         result = {}
         for key, value in extra.items():
-            if key in _OWN:
+            if key in _OWN and key not in but:
                 self._losses[_PREFIX + key] += 1
             else:
                 result[key] = value
