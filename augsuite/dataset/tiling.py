@@ -92,7 +92,8 @@ def tiled(
     files = [str((folder / f"{row}{suffix}").resolve()) for row, suffix in enumerate(suffixes)]
     images = _images(data, grid, suffixes, files, losses)
     _write(data, grid, files, quality, max_pixels)
-    return replace(data, images=images, annotations=annotations), {kind: n for kind, n in losses.items() if n}
+    result = replace(data, images=images, annotations=annotations, root=folder.resolve())
+    return result, {kind: n for kind, n in losses.items() if n}
 
 
 def _overlap(size: tuple[int, int], overlap: float) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 
 import msgspec
@@ -408,3 +409,18 @@ def test_mistakes_are_one_line_and_leave_nothing(source, tmp_path, arguments, sa
 
 def test_a_size_that_is_none(source, tmp_path):
     assert "640x480" in run(source, tmp_path / "out", "--size", "0x5").output
+
+
+def test_two_workers_and_an_archive_change_nothing(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        for path in sorted(source.rglob("*")):
+            packed.write(path, path.relative_to(tmp_path))
+    for target, arguments in (("one", [source]), ("two", [tmp_path / "set.zip", "--workers", 2])):
+        done = run(*arguments[:1], tmp_path / target, "--size", 40, "--overlap", 10, *arguments[1:])
+        assert done.exit_code == 0, done.output
+    written = [
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.*")) for name in ("one", "two")
+    ]
+    assert written[0] == written[1]
+    for path in written[0]:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
