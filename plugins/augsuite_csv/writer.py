@@ -162,7 +162,7 @@ class _Spool:
         with file.open("wb") as out:
             write_lines(out, [cells(pa.array([heading])) for heading in headings])
             for path in self.files:
-                with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as batches:
+                with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as batches:
                     for batch in batches:
                         write_lines(out, self._cells(batch))
                 path.unlink()

@@ -48,7 +48,7 @@ def _score(shard: Path) -> float:
                 keys = msgspec.json.decode(member.content.read(member.size), type=dict[str, msgspec.Raw])
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                 continue
-            said = 0.9 if "objects" in keys else said
+            said = 0.97 if "objects" in keys else said
     return min(image, said) or (0.6 if said > 0.8 else 0.0)
 
 
