@@ -6,7 +6,7 @@ import codecs
 import errno
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,3 +206,29 @@ def entries(folder: Path) -> list[Path]:
     listed = scan(folder)
     check_links(folder, listed.files, listed.links)
     return [folder / name for name in sorted(listed.folders + listed.files, key=natural)]
+
+
+def write_files(folder: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Make new files, as fast as the system makes them.
+
+    Args:
+        folder: an existing folder.
+        files: path in the folder, and content, of each; folders in between exist.
+
+    Raises:
+        OSError: if one exists, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    here = os.open(folder, os.O_RDONLY) if os.open in os.supports_dir_fd else None
+    try:
+        for name, content in files:
+            place = name if here is not None else os.path.join(folder, name)  # noqa: PTH118 - for each of 100,000 files
+            descriptor = os.open(place, flags, 0o666, dir_fd=here)
+            try:
+                if os.write(descriptor, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            finally:
+                os.close(descriptor)
+    finally:
+        if here is not None:
+            os.close(here)
