@@ -58,7 +58,8 @@ def match_annotations(
     labels = [first.annotations.category_rows, common[second.annotations.category_rows]]
     corners = [first.boxes(), second.boxes()]
     done = _agreeing(groups, labels, corners, len(left), tolerance)
-    rest = [np.setdiff1d(np.flatnonzero(groups[side] >= 0), done[side]) for side in (0, 1)]
+    free = [group >= 0 for group in groups]
+    rest = [_left_over(free[side], done[side]) for side in (0, 1)]
     classes = len(names)
     found = [done]
     for keys in ([groups[side] * classes + labels[side] for side in (0, 1)], groups):
@@ -68,11 +69,17 @@ def match_annotations(
         chosen = assigned(one, other, shared)
         pairs = rest[0][one[chosen]], rest[1][other[chosen]]
         found.append(pairs)
-        rest = [np.setdiff1d(rest[side], pairs[side]) for side in (0, 1)]
+        rest = [_left_over(free[side], pairs[side]) for side in (0, 1)]
     rows = [np.concatenate([pairs[side] for pairs in found]) for side in (0, 1)]
     order = np.argsort(rows[0], kind="stable")
     rows = [side[order] for side in rows]
     return _measured(rows, labels, corners), rest[0], rest[1]
+
+
+def _left_over(free: NDArray[np.bool_], taken: Rows) -> Rows:
+    """Mark rows as taken, and return those that still are free."""
+    free[taken] = False
+    return np.flatnonzero(free)
 
 
 def _agreeing(
