@@ -5,139 +5,21 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from augsuite.dataset import Intake
-from augsuite.dataset.files import check_links, inside, natural, read_text, scan
+from augsuite.dataset.files import inside, natural, read_text
 from augsuite.dataset.images import SUFFIXES
 from augsuite.errors import DataError
-from augsuite_yolo.config import NAMES_FILES, NO_SPLIT, SPLITS, Config, tails
+from augsuite_yolo.config import NO_SPLIT, SPLITS, Config, tails
 from augsuite_yolo.paths import label_base, label_folder, name_prefix
+from augsuite_yolo.tree import IMAGE_WORDS, LABEL_WORDS, Listing, Tree, is_label, slashed
 
-_LABEL_WORDS = ("labels", "Labels", "Annotations", "annotations")
-_IMAGE_WORDS = ("images", "jpegimages")
-_NO_LABELS = re.compile(r"readme.*|(train|val|valid|test|images)\.txt|notes?\.txt|license.*", re.IGNORECASE).fullmatch
 _SPLIT = re.compile(r"(?:obj_)?((train|val|test)\w*?)(?:_data)?").fullmatch
 _LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt", f"{NO_SPLIT}.txt")
-
-
-class Tree:
-    """Folders below a root, each looked at once; hidden entries are left out."""
-
-    def __init__(self, root: Path) -> None:
-        """Look at nothing yet."""
-        self.root = root
-        self._seen: dict[str, tuple[frozenset[str], list[str]]] = {}
-
-    def files(self, folder: str) -> frozenset[str]:
-        """The names of the files in a folder; none where there is no such folder.
-
-        Raises:
-            DataError: at an image to which a link leads out of the dataset's folder.
-        """
-        return self._look(folder)[0]
-
-    def walk(self, folder: str, depth: int | None = None) -> Iterator[str]:
-        """A folder and all below it, in natural order; links to folders are not followed."""
-        waiting = [folder]
-        first = folder.count("/") + bool(folder)
-        while waiting:
-            place = waiting.pop()
-            yield place
-            if depth is None or place.count("/") + bool(place) - first < depth:
-                below = sorted(self._look(place)[1], key=natural, reverse=True)
-                paths = [_slashed(place) + name for name in below]
-                waiting.extend(path for path in paths if not (self.root / path).is_symlink())
-
-    def exists(self, folder: str) -> bool:
-        """Whether there is such a folder."""
-        try:
-            return (self.root / folder).is_dir()
-        except (OSError, ValueError):  # no folder can have that name
-            return False
-
-    def _look(self, folder: str) -> tuple[frozenset[str], list[str]]:
-        if folder not in self._seen:
-            path = self.root / folder
-            found = scan(path)
-            files = frozenset(found.files)
-            check_links(path, files, [name for name in found.links if name.lower().endswith(SUFFIXES)])
-            self._seen[folder] = files, found.folders
-        return self._seen[folder]
-
-
-_Folder = tuple[frozenset[str], str, frozenset[str], str]
-"""The files of a folder, its path with a slash, and the same for its labels."""
-
-
-@dataclass
-class Listing:
-    """One row for each image.
-
-    Attributes:
-        tree: of the dataset's folder.
-        names: what the images are called.
-        files: their files, or "".
-        labels: their label files, or "".
-        splits: to which they belong, or "".
-        sizes: width and height; zeros where no list says them.
-    """
-
-    tree: Tree
-    names: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    _taken: set[str] = field(default_factory=set)
-    _label_folders: dict[str, str] = field(default_factory=dict)
-    _folders: dict[str, _Folder] = field(default_factory=dict)
-
-    def add(self, folder: str, base: str, prefix: str, split: str, size: tuple[int, int] = (0, 0)) -> bool:
-        """Add the image `base` of a folder; False where it is listed already."""
-        files, start, labels, label_start = self._folders.get(folder) or self._open(folder)
-        path = start + base
-        if path in self._taken:
-            return False
-        self._taken.add(path)
-        self.names.append(prefix + base)
-        self.files.append(path if base in files else "")
-        self.splits.append(split)
-        self.sizes.append(size)
-        label = label_base(base)
-        self.labels.append(label_start + label if label in labels else "")
-        return True
-
-    def _open(self, folder: str) -> _Folder:
-        place = self.label_folder(folder)
-        found = self.tree.files(folder), _slashed(folder), self.tree.files(place), _slashed(place)
-        self._folders[folder] = found
-        return found
-
-    def add_label(self, folder: str, base: str, prefix: str, split: str) -> None:
-        """Add a label file that has no image."""
-        self.names.append(prefix + base.removesuffix(".txt"))
-        self.files.append("")
-        self.labels.append(posixpath.join(folder, base))
-        self.splits.append(split)
-        self.sizes.append((0, 0))
-
-    def has(self, folder: str, base: str) -> bool:
-        """Whether a folder holds an image, or the folder of its labels a label for it."""
-        return base in self.tree.files(folder) or label_base(base) in self.tree.files(self.label_folder(folder))
-
-    def label_folder(self, folder: str) -> str:
-        """Where the labels of a folder's images are: in `labels` for `images`, or beside them."""
-        if folder not in self._label_folders:
-            spelled = "/".join("images" if part.lower() in _IMAGE_WORDS else part for part in folder.split("/"))
-            places = [label_folder(spelled, word) for word in _LABEL_WORDS]
-            found = [place for place in (*places, folder) if any(map(_is_label, self.tree.files(place)))]
-            self._label_folders[folder] = found[0] if found else places[0]
-        return self._label_folders[folder]
 
 
 def list_images(config: Config, intake: Intake) -> Listing:
@@ -289,13 +171,13 @@ def _inside(path: str, base: str) -> str | None:
 
 def _exists(listing: Listing, folder: str) -> bool:
     """Whether there is such a folder, or one of labels for it."""
-    return any(listing.tree.exists(place) for place in (folder, *(label_folder(folder, word) for word in _LABEL_WORDS)))
+    return any(listing.tree.exists(place) for place in (folder, *(label_folder(folder, word) for word in LABEL_WORDS)))
 
 
 def _add_folder(listing: Listing, place: str, split: str, intake: Intake) -> None:
     """Add all images below a folder, then the label files that have none."""
     used: dict[str, set[str]] = {}
-    base = _slashed(place)
+    base = slashed(place)
     for folder in listing.tree.walk(place):
         prefix = name_prefix(folder, {split}) if "images" in folder[len(base) :].split("/") else _below(folder, base)
         names = _images(listing.tree.files(folder))
@@ -307,13 +189,13 @@ def _add_folder(listing: Listing, place: str, split: str, intake: Intake) -> Non
     if labels == place and used:
         return  # labels beside images: another text file is none
     for folder in listing.tree.walk(labels):
-        _add_labels(listing, folder, _below(folder, _slashed(labels)), split, used, intake)
+        _add_labels(listing, folder, _below(folder, slashed(labels)), split, used, intake)
 
 
 def _add_labels(
     listing: Listing, folder: str, prefix: str, split: str, used: dict[str, set[str]], intake: Intake
 ) -> None:
-    left = [name for name in listing.tree.files(folder) if _is_label(name) and name not in used.get(folder, ())]
+    left = [name for name in listing.tree.files(folder) if is_label(name) and name not in used.get(folder, ())]
     for name in sorted(left, key=natural):
         listing.add_label(folder, name, prefix, split)
     if left:
@@ -333,14 +215,14 @@ def _guess(listing: Listing, intake: Intake) -> None:
             used.setdefault(listing.label_folder(folder), set()).update(map(label_base, names))
     for folder in folders:
         beside = bool(_images(listing.tree.files(folder)))
-        if (folder in used and not beside) or (not used and any(map(_is_label, listing.tree.files(folder)))):
+        if (folder in used and not beside) or (not used and any(map(is_label, listing.tree.files(folder)))):
             split, prefix = _said_by(folder)
             _add_labels(listing, folder, prefix, split, used, intake)
 
 
 def _said_by(folder: str) -> tuple[str, str]:
     """The split that a folder's name says, and what of its path belongs to the names of its images."""
-    words = {*_LABEL_WORDS, *_IMAGE_WORDS, "Images", "JPEGImages"}
+    words = {*LABEL_WORDS, *IMAGE_WORDS, "Images", "JPEGImages"}
     parts = [part for part in folder.split("/") if part and part not in words]
     for part in parts:
         found = _SPLIT(part) if part not in SPLITS else None
@@ -351,16 +233,8 @@ def _said_by(folder: str) -> tuple[str, str]:
 
 
 def _below(folder: str, base: str) -> str:
-    return _slashed(folder[len(base) :])
-
-
-def _slashed(folder: str) -> str:
-    return f"{folder}/" if folder else ""
+    return slashed(folder[len(base) :])
 
 
 def _images(names: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name.lower().endswith(SUFFIXES)), key=natural)
-
-
-def _is_label(name: str) -> bool:
-    return name.endswith(".txt") and name not in NAMES_FILES and not _NO_LABELS(name)

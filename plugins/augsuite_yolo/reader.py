@@ -20,7 +20,8 @@ from augsuite.dataset.progress import advance
 from augsuite.errors import DataError
 from augsuite_yolo import config as configs
 from augsuite_yolo.labels import Objects, parse
-from augsuite_yolo.listing import Listing, Tree, list_images
+from augsuite_yolo.listing import list_images
+from augsuite_yolo.tree import Listing, Tree
 
 _BATCH = 4096  # files
 _LARGEST_FRACTION = 2  # beyond it a number is hardly a fraction of the image
