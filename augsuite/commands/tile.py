@@ -63,6 +63,11 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> tup
 @click.option("--max-pixels", type=click.IntRange(1), help="Open images of up to so many pixels.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--to", metavar="FORMAT", help="The format to write; that of the source by default.")
+@click.option(
+    "--sidecar",
+    is_flag=True,
+    help="Keep what the format cannot hold, such as tile.source, in a file beside the output.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
 @reading_options
 @json_option
@@ -78,6 +83,7 @@ def tile(
     max_pixels: int | None,
     workers: int,
     to: str | None,
+    sidecar: bool,
     overwrite: bool,
     reading: Reading,
     as_json: bool,
@@ -107,7 +113,13 @@ def tile(
         lost = Counter(losses)
         lost.update(
             conversion.write(
-                tiles, target, place.format, overwrite=overwrite, images=_placing(Path(folder)), intake=place.intake
+                tiles,
+                target,
+                place.format,
+                overwrite=overwrite,
+                images=_placing(Path(folder)),
+                sidecar=sidecar,
+                intake=place.intake,
             )
         )
     said = conversion.describe(Losses(lost), tiles)

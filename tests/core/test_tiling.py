@@ -386,6 +386,18 @@ def test_command_writes_what_pycocotools_reads(source, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "set", "source"]
 
 
+def test_a_sidecar_keeps_where_tiles_come_from(source, tmp_path):
+    import augsuite
+
+    done = run(source, tmp_path / "out", "--size", "40x30", "--sidecar")
+    assert done.exit_code == 0, done.output
+    data = augsuite.read(tmp_path / "out")
+    for row, name in enumerate(data.images.names):
+        place = tuple(data.images.extra[f"tile.{key}"][row] for key in ("x", "y"))
+        assert name.rpartition(".")[0].endswith(f"_{place[0]}_{place[1]}")
+        assert data.images.extra["tile.source"][row] in {"a.png", "sub/b.jpg"}
+
+
 def test_command_says_everything_as_json(source, tmp_path):
     done = run(source, tmp_path / "out", "--size", 50, "--empty", "drop", "--to", "voc", "--json")
     assert done.exit_code == 0, done.output
