@@ -21,6 +21,7 @@ import PIL.Image
 import pytest
 
 import augsuite
+from augsuite.augment.feed import Feed
 from augsuite.dataset import Intake
 from augsuite.dataset.archives import ArchivePath, at, descended
 from augsuite.dataset.disk import entries, read_bytes, read_head, scan, walk
@@ -428,6 +429,17 @@ def test_other_processes_and_threads_decode(packed):
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
+
+
+def test_loader_workers_decode_out_of_an_archive(packed, dataset):
+    pytest.importorskip("torch")
+    feeds = [
+        Feed(augsuite.read(place), augsuite.policy("ssd"), seed=3, workers=count)
+        for place, count in ((dataset, 0), (packed, 2))
+    ]
+    plain, archived = ([batch.images for batch in feed.batches(0, 2, (16, 16))] for feed in feeds)
+    assert len(plain) == len(archived) == 1
+    np.testing.assert_array_equal(np.asarray(archived[0]), np.asarray(plain[0]))
 
 
 def test_the_command_line_reads_an_archive(packed, tmp_path):
