@@ -180,7 +180,10 @@ def _block(window: _Window, decode: Callable[[bytes], Rows], first: bool) -> tup
             if cut < 0:
                 break
             try:
-                return decode(window.array(cut)), cut + 1, False
+                rows = decode(window.array(cut))
+                if whole:  # nothing follows: the file ends inside the array
+                    raise NotInBlocksError
+                return rows, cut + 1, False
             except msgspec.DecodeError as error:
                 end = _array_end(window.data, window.at, cut, error)
                 if end is not None:
