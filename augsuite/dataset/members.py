@@ -17,12 +17,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
+from augsuite.dataset.streams import CHUNK, Inflated, Slice
 from augsuite.errors import DataError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LOCAL_HEADER = 30  # bytes; then name and extra field, whose lengths stand in its last four
@@ -30,7 +28,6 @@ _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _LARGE = 1 << 26  # bytes; what is smaller harms nobody
 _RATIO = 200  # annotations shrink 5 to 30 times
-_CHUNK = 1 << 20
 _BLOCK = 512
 _LINKS = 40  # from one link to the next, as in Linux
 _JUNK = frozenset({"__MACOSX"})
@@ -134,9 +131,9 @@ class Archive:
         """As `read`, but as a file, which takes little memory."""
         start = self._start(member, name)
         if member.method == _STORED:
-            return io.BufferedReader(_Slice(self, start, member.size))
+            return io.BufferedReader(Slice(self, start, member.size))
         self._check_size(member, name)
-        return io.BufferedReader(_Inflated(self, start, member, name), _CHUNK)
+        return io.BufferedReader(Inflated(self, start, member, name), CHUNK)
 
     def _start(self, member: Member, name: str) -> int:
         """Where a file's data begins."""
@@ -201,7 +198,7 @@ class Archive:
                 else:
                     self._add(name, member)
         for name, member in links:
-            target = self.read(member._replace(size=min(member.size, _CHUNK)), f"{self.path}/{name}")
+            target = self.read(member._replace(size=min(member.size, CHUNK)), f"{self.path}/{name}")
             self._link(name, os.fsdecode(target))
 
     def _unpack(self) -> None:
@@ -213,7 +210,7 @@ class Archive:
         with os.fdopen(os.dup(self._descriptor), "rb") as file, tempfile.TemporaryFile() as unpacked:
             length = 0
             with opener(file) as stream:
-                while chunk := stream.read(_CHUNK):
+                while chunk := stream.read(CHUNK):
                     length += len(chunk)
                     self._check_size(Member(0, length, self._size), self.path)
                     unpacked.write(chunk)
@@ -311,83 +308,3 @@ class Archive:
             if name == ".." or name.startswith(("/", "../")):
                 return None
         return None
-
-
-class _Slice(io.RawIOBase):
-    """A file that lies in an archive as it is."""
-
-    def __init__(self, archive: Archive, start: int, size: int) -> None:
-        self._archive, self._start, self._size, self._position = archive, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._archive.bytes_at(self._start + self._position, min(len(view), max(self._size - self._position, 0)))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
-class _Inflated(io.RawIOBase):
-    """A file that lies deflated in an archive; a step back begins anew."""
-
-    def __init__(self, archive: Archive, start: int, member: Member, name: str) -> None:
-        self._archive, self._start, self._member, self._name = archive, start, member, name
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._position = self._taken = self._crc = 0
-        self._unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._waiting = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        target = max(offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._member.size}[whence], 0)
-        if target < self._position:
-            self._rewind()
-        while self._position < target and self._read(min(target - self._position, _CHUNK)):
-            pass
-        return self._position
-
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def _read(self, length: int) -> bytes:
-        length = min(length, self._member.size - self._position)
-        data = b""
-        while length and not data:
-            if not self._waiting:
-                self._waiting = self._archive.bytes_at(
-                    self._start + self._taken, min(_CHUNK, self._member.packed - self._taken)
-                )
-                self._taken += len(self._waiting)
-            try:
-                data = self._unpacker.decompress(self._waiting, length)
-            except zlib.error as error:
-                raise self._archive.damaged(self._name) from error
-            if not (data or self._waiting):
-                raise self._archive.damaged(self._name)
-            self._waiting = self._unpacker.unconsumed_tail
-        self._position += len(data)
-        self._crc = zlib.crc32(data, self._crc)
-        if self._position == self._member.size and self._crc != self._member.crc:
-            raise self._archive.damaged(self._name)
-        return data
