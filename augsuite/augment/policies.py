@@ -11,14 +11,17 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 from msgspec import Meta
+from numpy.typing import ArrayLike
 
 from augsuite import registry
+from augsuite.augment.arrays import apply
 from augsuite.augment.draw import Drawer, Key, draw
 from augsuite.augment.plan import Origin, Plan
 from augsuite.augment.render import Pool, render
 from augsuite.augment.transforms import declaration, instance, make
 from augsuite.config import build, parse_yaml, read_yaml
 from augsuite.dataset import Sample
+from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError
 
 _OWN = ("do", "p", "id")
@@ -99,6 +102,27 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
             ConfigError: if a step is unknown or has parameters that make no sense, or mixes and there is no pool.
         """
         return render(self.plan(sample, key, pool), sample, pool)
+
+    def apply(self, image: Image, boxes: ArrayLike = (), *columns: Any, key: Key) -> tuple[Any, ...]:
+        """Augment arrays, in training code that knows nothing of samples and datasets.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            boxes: `(N, 4)` XYXY in pixels.
+            columns: anything with one entry for each box, such as labels, ids or flags: arrays, tensors, lists. Entries are only
+                selected, never changed or converted.
+            key: seed, epoch and index of the image: the same key, the same result. It must differ from image to image and from
+                epoch to epoch, or all draw alike.
+
+        Returns:
+            Image, boxes and each column, as they were given; the boxes, and the entries of each column, of what is still visible.
+            Boxes are float64 unless they were of another floating type.
+
+        Raises:
+            ConfigError: as `__call__` does; a policy that mixes needs a dataset, and so a `Sample`.
+            DataError: if a column has not one entry for each box, or the image is no `(H, W, 3)` uint8.
+        """
+        return apply(self, image, boxes, columns, key)
 
     def plan(self, sample: Sample, key: Key = (0, 0, 0), pool: Pool | None = None) -> Plan:
         """Draw everything that is random, without touching a pixel; see `__call__`."""
