@@ -12,7 +12,7 @@ import PIL.Image
 from augsuite.augment import resample
 from augsuite.augment.plan import Mix, PixelOp, Plan, Warp
 from augsuite.augment.transforms import instance
-from augsuite.augment.warp import Course, Frame, is_aligned, pixels_of
+from augsuite.augment.warp import Affine, Course, Frame, is_aligned, pixels_of
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import Image, read_size
 from augsuite.dataset.sample import Source
@@ -150,6 +150,15 @@ class Rendered:
         if reduce > 1 and not self.course.frames:
             return self._operate(resample.private(self.source, reduce), 1)
         return self._full
+
+    def onto(self, matrix: Affine, part: tuple[int, int, int, int]) -> Image:
+        """A part of the canvas that a matrix takes this one to, as if a last warp had led there; see `resample.warp`."""
+        left, top, right, bottom = part
+        a, b, c, d, e, f = matrix
+        last = Warp((a, b, c - left, d, e, f - top, 0, 0, 1), right - left, bottom - top)
+        warps = [op for op in self.ops if isinstance(op, Warp)]
+        course = Course(self.source.width, self.source.height, [*warps, last])
+        return Rendered(self.source, (*self.ops, last), course).decode()
 
     @cached_property
     def _full(self) -> Image:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 
-from augsuite.augment.warp import Affine, compose, invert
+from augsuite.augment.warp import IDENTITY, Affine, compose, invert
 from augsuite.dataset import FileSource
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
@@ -35,6 +36,8 @@ def opencv() -> ModuleType:
 
 def private(source: Source, reduce: int = 1) -> Image:
     """The pixels, in memory that nobody else holds."""
+    if reduce == 1 and hasattr(source, "onto"):
+        return warp(source, IDENTITY, (0, 0, source.width, source.height))
     pixels = source.decode(reduce)
     return pixels if isinstance(source, FileSource) else pixels.copy()
 
@@ -55,6 +58,9 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         DataError: if the image cannot be read, is not of the size that its source said, or has a side too long to be warped.
         MissingExtraError: if it takes more than slicing and OpenCV is not installed.
     """
+    onto: Callable[[Affine, tuple[int, int, int, int]], Image] | None = getattr(source, "onto", None)
+    if onto is not None:  # an image that is still to be made is made where it ends up
+        return onto(matrix, part)
     if _is_lattice(matrix):
         sliced = _slice(source, matrix, part)
         if sliced is not None:
