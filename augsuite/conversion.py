@@ -98,7 +98,7 @@ def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, st
     with fenced(path, allow_outside=intake.allow_outside):
         data = _checked(reader(path, intake, **options), path, intake)
         beside = sidecars.find(path)
-        return sidecars.bring_back(beside, data, spec.name, spec.keeps, intake) if beside else data
+        return sidecars.bring_back(beside, data, spec.name, intake) if beside else data
 
 
 def _read_parts(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, str]) -> Iterator[Dataset]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from augsuite import registry
-from augsuite.dataset import Dataset, Intake, sidecars
+from augsuite.dataset import Dataset, Intake, checked, sidecars
+from augsuite.dataset.fence import fenced
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.losses import Keeping
 from augsuite.dataset.output import fresh_folder
@@ -142,14 +143,16 @@ class _Writing:
         """
         done, missing, keeping = self.done, 0, Keeping(self.spec.keeps, placed=self.images != "none")
         left: deque[Dataset] = deque()
+        placed: Sequence[str] = ()
         with fresh_folder(self.target) as temporary:
             for paths in self._write(self._kept(parts, keeping, left), temporary):
                 part = left.popleft()
                 self._check_lossless(keeping)
                 missing += place_images(part, paths, temporary, self.images, self.intake, self.progress)
-                if self.whole:
-                    sidecars.write(temporary, *self.whole, paths, self.spec.name, self.spec.keeps)
+                placed = paths
             self._check_lossless(keeping)
+            if self.whole:
+                sidecars.write(temporary, *self.whole, placed, self.spec.name, self._read_back(temporary))
         if missing and self.images != "none":
             self.intake.note(f"{missing:,} of {done.images:,} images have no file; their annotations were written")
         return done
@@ -164,6 +167,12 @@ class _Writing:
                 f"{self.target}: the format {self.spec.name} would lose {'; '.join(done.lost)}. Nothing was written; "
                 "drop --lossless to accept."
             )
+
+    def _read_back(self, folder: Path) -> Dataset:
+        """What a reader makes of what was written."""
+        reader = registry.load(self.spec.read, f"format {self.spec.name}", "all")
+        with fenced(folder, allow_outside=True):
+            return checked(reader(folder, Intake(skip_invalid=True, allow_outside=True)), str(folder))
 
     def _write(self, parts: Iterable[Dataset], folder: Path) -> Iterator[Sequence[str]]:
         """Have the format write; yields the places of each part's images."""

@@ -214,7 +214,7 @@ def _as_spelled(values: list[Any], spelled: list[Any], of: Callable[[Any], Any])
     """The text that was read in place of each value that is still the same, judged by `of`; nothing where nothing was read."""
     result = []
     for value, text in zip(values, spelled, strict=True):
-        if text is ABSENT:
+        if not isinstance(text, msgspec.Raw):
             result.append(value)
         elif not bytes(text):
             result.append(UNSET)

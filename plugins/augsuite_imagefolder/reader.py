@@ -15,6 +15,7 @@ from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.checks import LARGEST
 from augsuite.dataset.files import Finder, with_sizes
+from augsuite.dataset.packing import decode
 from augsuite.dataset.progress import track
 from augsuite.errors import DataError
 from augsuite_imagefolder.layout import find_files
@@ -95,7 +96,7 @@ class _Tables:
         own = said.get("split")
         self.splits.append(own if isinstance(own, str) else split)
         self.files.append(file)
-        self.extra.append(_extra(said, _OF_IMAGE))
+        self.extra.append(_extra(said, _OF_IMAGE, where))
         for number, each in enumerate(listed):
             try:
                 box, category, own_id = (
@@ -111,7 +112,7 @@ class _Tables:
             self.boxes.append(box)
             self.own_ids.append(own_id)
             self.ignore.append(bool(each.get("ignore", each.get("iscrowd", False))))
-            self.own_extra.append(_extra(each, _OF_OBJECT))
+            self.own_extra.append(_extra(each, _OF_OBJECT, where))
 
     def dataset(self, root: Path, layout: Layout, intake: Intake, path: Path) -> Dataset:
         """The tables. Categories that are numbers all are sorted by number, which is their id too."""
@@ -183,10 +184,10 @@ def _ids(given: list[int | None], what: str, path: Path, intake: Intake) -> NDAr
     return None
 
 
-def _extra(said: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+def _extra(said: Mapping[str, Any], known: frozenset[str], where: str) -> Mapping[str, Any]:
     """What else is said: the extras that we wrote, and unknown keys as `imagefolder.<key>`."""
     ours = said.get("extra")
-    kept = dict(ours) if isinstance(ours, dict) else {}
+    kept = dict(decode(ours, where)) if isinstance(ours, str) and ours.startswith("{") else {}
     for key, value in said.items():
         if key not in known and value is not None:
             kept[key if key in {"segmentation", "score"} else f"imagefolder.{key}"] = value

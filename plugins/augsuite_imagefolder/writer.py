@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from augsuite.boxes import Layout
-from augsuite.dataset import ABSENT, UNREAD, Dataset
+from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.files import inside, unique
-from augsuite.dataset.packing import encode
+from augsuite.dataset.packing import encode, packed
 from augsuite.dataset.parts import ByImage
 from augsuite.dataset.progress import track
-from augsuite.dataset.tables import Extra
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 
@@ -82,6 +81,7 @@ def _lines(data: Dataset, names: Sequence[str]) -> Any:
     counts = np.diff(starts)
     simple = len(table) > 0 and not table.is_box.any() and bool((counts <= 1).all()) and not table.extra
     simple = simple and bool((table.ids == np.arange(1, len(table) + 1)).all()) and not table.ignore.any()
+    of_image = packed(images.extra, np.arange(len(images)))
     for row, name in enumerate(names):
         width, height = images.sizes[row].tolist()
         line: dict[str, Any] = {"file_name": name, "image_id": int(images.ids[row])}
@@ -105,16 +105,9 @@ def _lines(data: Dataset, names: Sequence[str]) -> Any:
                 ],
                 "ignore": table.ignore[rows].tolist(),
             }
-            extra = [_said(table.extra, one) for one in rows.tolist()]
+            extra = packed(table.extra, rows)
             if any(extra):
                 line["objects"]["extra"] = extra
-        said = _said(images.extra, row)
-        if said:
-            line["extra"] = said
+        if of_image[row]:
+            line["extra"] = of_image[row]
         yield encode(line).encode() + b"\n"
-
-
-def _said(extra: Extra, row: int) -> dict[str, Any]:
-    return {
-        key: values[row] for key, values in extra.items() if values[row] is not ABSENT and values[row] is not UNREAD
-    }

@@ -14,6 +14,7 @@ import pyarrow as pa
 from augsuite.boxes import Layout
 from augsuite.dataset import Annotations, Dataset, Images, Intake
 from augsuite.dataset.files import Finder
+from augsuite.dataset.packing import decode
 from augsuite.dataset.parts import joined
 from augsuite.dataset.progress import advance
 from augsuite.dataset.tables import Categories, strings
@@ -54,7 +55,7 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
     ours = heads[0] is not None and all(head == heads[0] for head in heads)
     extra: dict[str, Any] = {}
     if ours and heads[0] is not None:
-        categories, extra = heads[0].table(str(files[0])), dict(heads[0].extra)
+        categories, extra = heads[0].table(str(files[0])), dict(decode(heads[0].extra, str(files[0])))
         columns = [understand(file, schema) for file, schema in zip(files, schemas, strict=True)]
     else:
         columns = [understand(file, schema) for file, schema in zip(files, schemas, strict=True)]
@@ -62,7 +63,7 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
     layout = Layout(boxes if boxes.endswith("_unit") else f"{boxes or 'xywh'}_px") if not ours else Layout.XYWH_PX
     root = root_of(path).resolve()
     finder = Finder(root, ("", "images", "data"), allow_outside=intake.allow_outside)
-    images = annotations = embedded = 0
+    images = annotations = embedded = missing = 0
     for file, column in zip(files, columns, strict=True):
         split = split_of(file, files)
         own_finder = replace(finder, folders=("", *_folders(root, file), "images", f"images/{split}", "data"))
@@ -76,14 +77,14 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
             annotations += len(part.annotations)
             embedded += batch.embedded
             yield replace(part, root=root, extra=extra)
-        finder.missing += own_finder.missing
+        missing += own_finder.missing
     if embedded:
         intake.note(
             f"{path}: {embedded:,} images are embedded in the Parquet files; they were read with their names and sizes, but are no "
             "files that could be shown, augmented or placed"
         )
-    if finder.missing - embedded > 0:
-        intake.note(f"{path}: {finder.missing - embedded:,} of {images:,} images have no file")
+    if missing - embedded > 0:
+        intake.note(f"{path}: {missing - embedded:,} of {images:,} images have no file")
     if not images:
         yield Dataset(Images.of([]), categories, Annotations.of([], [], layout=layout), root=root, extra=extra)
 

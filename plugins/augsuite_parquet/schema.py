@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from augsuite.dataset import Dataset
-from augsuite.dataset.packing import encode, packed, unpacked
+from augsuite.dataset.packing import encode, packed, said_of, unpacked
 from augsuite.dataset.tables import Categories
 
 KEY = b"augsuite"
@@ -40,11 +40,11 @@ class Head(msgspec.Struct, frozen=True):
 
     Attributes:
         categories: one entry per category: id, name, and its extras as JSON text.
-        extra: `Dataset.extra` as JSON text.
+        extra: `Dataset.extra`.
     """
 
     categories: list[tuple[int, str, str | None]]
-    extra: dict[str, Any] = {}
+    extra: msgspec.Raw = msgspec.Raw(b"{}")
 
     @classmethod
     def of(cls, data: Dataset) -> Head:
@@ -52,7 +52,10 @@ class Head(msgspec.Struct, frozen=True):
         table = data.categories
         rows = range(len(table))
         said = packed(table.extra, pa.array(rows, pa.int64()).to_numpy())
-        return cls(list(zip(table.ids.tolist(), table.names.tolist(), said, strict=True)), dict(data.extra))
+        return cls(
+            list(zip(table.ids.tolist(), table.names.tolist(), said, strict=True)),
+            msgspec.Raw(encode(said_of(data.extra.items())).encode()),
+        )
 
     def table(self, where: str) -> Categories:
         """The categories."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Raw
 from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
@@ -17,11 +18,12 @@ from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, I
 from augsuite.dataset.checks import LARGEST
 from augsuite.dataset.files import read_bytes
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.packing import decode
 from augsuite.dataset.parts import joined
 from augsuite.dataset.progress import track
 from augsuite.errors import DataError
 from augsuite_webdataset.layout import find_shards, parse, split_of
-from augsuite_webdataset.sample import HEAD, Head, Object, Sample
+from augsuite_webdataset.sample import HEAD, NOTHING, Head, Object, Sample
 from augsuite_webdataset.tar import members
 
 _PART = 4096  # samples
@@ -118,8 +120,7 @@ def _read_head(file: Path) -> Head:
 
 
 def _categories(head: Head, path: Path) -> Categories:
-    keys = dict.fromkeys(key for category in head.categories for key in category.extra)
-    extra = {key: objects([category.extra.get(key, ABSENT) for category in head.categories]) for key in keys}
+    extra = _columns([_extra(category.extra, str(path)) for category in head.categories])
     try:
         ids = np.array([category.id for category in head.categories], np.int64)
     except OverflowError as error:
@@ -152,13 +153,13 @@ class _Part:
     splits: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
-    extra: list[dict[str, Any]] = field(default_factory=list)
+    extra: list[Mapping[str, Any]] = field(default_factory=list)
     image_rows: list[int] = field(default_factory=list)
     category_rows: list[int] = field(default_factory=list)
     boxes: list[tuple[float, ...]] = field(default_factory=list)
     annotation_ids: list[int] = field(default_factory=list)
     ignore: list[bool] = field(default_factory=list)
-    annotation_extra: list[dict[str, Any]] = field(default_factory=list)
+    annotation_extra: list[Mapping[str, Any]] = field(default_factory=list)
 
     def add(self, found: _Found, shard: Path, inside: str, split: str, intake: Intake) -> None:
         """Take one sample."""
@@ -173,12 +174,18 @@ class _Part:
                 f"{shard}: {found.key}.json", f"expected a size in pixels and an id, got {size} and {image_id}"
             )
             return
+        where = f"{shard}: {found.key}.json"
+        try:
+            of_image, extras = _extra(said.extra, where), [_extra(each.extra, where) for each in said.objects]
+        except DataError as error:
+            intake.reject(where, str(error))
+            return
         self.names.append(said.file_name or found.image or found.key)
         self.files.append(f"{inside}/{found.image}" if found.image else "")
         self.splits.append(split if said.split is None else said.split)
         self.sizes.append(size)
         self.ids.append(image_id)
-        self.extra.append(said.extra)
+        self.extra.append(of_image)
         for number, each in enumerate(said.objects):
             category = self.categories.get(str(each.category), -1)
             box = each.bbox
@@ -198,7 +205,7 @@ class _Part:
             self.boxes.append(_NO_BOX if box is None else box)
             self.annotation_ids.append(own)
             self.ignore.append(each.ignore)
-            extra = each.extra
+            extra = extras[number]
             if each.score is not ABSENT:
                 extra = {**extra, "score": each.score}
             if each.segmentation is not ABSENT:
@@ -227,7 +234,7 @@ class _Part:
                 _columns(self.annotation_extra),
             ),
             root=root,
-            extra=dict(head.extra) if head else {},
+            extra=_extra(head.extra, str(root / HEAD)) if head else {},
         )
 
     def next(self) -> _Part:
@@ -236,7 +243,11 @@ class _Part:
         return _Part(self.categories, self.ours, images, annotations)
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]:
+def _extra(raw: Raw, where: str) -> Mapping[str, Any]:
+    return {} if raw is NOTHING else decode(raw, where)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.object_]]:
     """Extras of rows as columns."""
     keys = dict.fromkeys(key for row in rows if row for key in row)
     return {key: objects([row.get(key, ABSENT) for row in rows]) for key in keys}

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 HEAD = "dataset.json"
+NOTHING = msgspec.Raw(b"{}")
+"""The JSON of no extras; left out where it stands."""
 
 
 class Object(msgspec.Struct, omit_defaults=True):
@@ -28,7 +30,7 @@ class Object(msgspec.Struct, omit_defaults=True):
     ignore: bool = False
     score: Any = msgspec.UNSET
     segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    extra: dict[str, Any] = {}
+    extra: msgspec.Raw = NOTHING
 
 
 class Sample(msgspec.Struct, omit_defaults=True):
@@ -50,7 +52,7 @@ class Sample(msgspec.Struct, omit_defaults=True):
     height: int = 0
     split: str | None = None
     objects: list[Object] = []
-    extra: dict[str, Any] = {}
+    extra: msgspec.Raw = NOTHING
 
 
 class Category(msgspec.Struct, omit_defaults=True):
@@ -58,7 +60,7 @@ class Category(msgspec.Struct, omit_defaults=True):
 
     id: int
     name: str
-    extra: dict[str, Any] = {}
+    extra: msgspec.Raw = NOTHING
 
 
 class Head(msgspec.Struct):
@@ -71,5 +73,5 @@ class Head(msgspec.Struct):
     """
 
     categories: list[Category]
-    extra: dict[str, Any]
+    extra: msgspec.Raw
     format: str = "augsuite"

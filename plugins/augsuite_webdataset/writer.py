@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 
 from augsuite.boxes import Layout
-from augsuite.dataset import ABSENT, UNREAD, Dataset
+from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.images import SUFFIXES, check_readable
-from augsuite.dataset.packing import encode
+from augsuite.dataset.packing import encode, said_of
 from augsuite.dataset.parts import ByImage
 from augsuite.dataset.progress import track
 from augsuite.dataset.tables import Extra
 from augsuite.dataset.unique import Unique
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
-from augsuite_webdataset.sample import HEAD, Category, Head, Object, Sample
+from augsuite_webdataset.sample import HEAD, NOTHING, Category, Head, Object, Sample
 from augsuite_webdataset.tar import BLOCK
 
 _BYTES = 1 << 29  # of a shard, about
@@ -71,16 +71,18 @@ def _head(data: Dataset) -> Head:
     table = data.categories
     rows = range(len(table))
     return Head(
-        [Category(int(table.ids[row]), table.names[row], _said(table.extra, row)) for row in rows], dict(data.extra)
+        [Category(int(table.ids[row]), table.names[row], _said(table.extra, row)) for row in rows],
+        _packed(data.extra.items()),
     )
 
 
-def _said(extra: Extra, row: int, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    return {
-        key: values[row]
-        for key, values in extra.items()
-        if key not in without and values[row] is not ABSENT and values[row] is not UNREAD
-    }
+def _said(extra: Extra, row: int, without: frozenset[str] = frozenset()) -> msgspec.Raw:
+    return _packed((key, values[row]) for key, values in extra.items() if key not in without)
+
+
+def _packed(values: Iterable[tuple[str, Any]]) -> msgspec.Raw:
+    said = said_of(values)
+    return msgspec.Raw(encode(said).encode()) if said else NOTHING
 
 
 def _samples(data: Dataset) -> Iterator[Sample]:
@@ -93,7 +95,7 @@ def _samples(data: Dataset) -> Iterator[Sample]:
     for row in range(len(data)):
         objects = []
         for one in at[starts[row] : starts[row + 1]].tolist():
-            said = _said(own, one)
+            said = said_of((key, values[one]) for key, values in own.items())
             objects.append(
                 Object(
                     names[table.category_rows[one]],
