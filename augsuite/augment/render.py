@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 
 from augsuite.augment import resample
+from augsuite.augment.moving import moved
 from augsuite.augment.plan import Mix, PixelOp, Plan, Warp
 from augsuite.augment.transforms import instance
 from augsuite.augment.warp import Affine, Course, Frame, is_aligned, pixels_of
@@ -75,6 +76,7 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
         targets=sample.targets,
         image_row=sample.image_row,
         matrix=np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ sample.matrix,
+        lazy=moved(sample.lazy, course, kept),
     )
 
 

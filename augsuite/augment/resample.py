@@ -15,8 +15,8 @@ from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
 from augsuite.errors import DataError, MissingExtraError
 
-_HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
-_BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
+BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
 _LONGEST = 32_766  # OpenCV's warp counts pixels in 16 bits
 
 
@@ -61,7 +61,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
     onto: Callable[[Affine, tuple[int, int, int, int]], Image] | None = getattr(source, "onto", None)
     if onto is not None:  # an image that is still to be made is made where it ends up
         return onto(matrix, part)
-    if _is_lattice(matrix):
+    if is_lattice(matrix):
         sliced = _slice(source, matrix, part)
         if sliced is not None:
             return sliced
@@ -76,7 +76,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
             f"{where}: warping takes a side of {longest:,} pixels, and OpenCV's limit is {_LONGEST:,}. "
             "Cut the image into tiles, or end the policy with a smaller size."
         )
-    back = compose(_BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), _HALF)))
+    back = compose(BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), HALF)))
     cv2 = opencv()
     result: Image = cv2.warpAffine(
         pixels,
@@ -146,7 +146,7 @@ def _stretch(low: float, high: float, factor: int, limit: int) -> tuple[int, int
     return first, first + -(-(last - first) // factor) * factor
 
 
-def _is_lattice(matrix: Affine) -> bool:
+def is_lattice(matrix: Affine) -> bool:
     """Whether pixels fall on pixels: mirrors, quarter turns and whole shifts."""
     a, b, c, d, e, f = matrix
     straight = abs(a) == 1 and abs(e) == 1 and b == 0 and d == 0

@@ -143,6 +143,47 @@ class Course:
         a, b, _, d, e, _ = self.matrix
         return abs(a * e - b * d)
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right trade places, as in a mirror image."""
+        a, b, _, d, e, _ = self.matrix
+        return a * e - b * d < 0
+
+    def forward(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(P, 2)` points of the first canvas, on the last."""
+        a, b, c, d, e, f = self.matrix
+        xs, ys = points[:, 0], points[:, 1]
+        return np.stack([a * xs + b * ys + c, d * xs + e * ys + f], axis=1)
+
+    @cached_property
+    def edges(self) -> NDArray[np.float64]:
+        """`(E, 3)` half planes `a x + b y + c >= 0` of the last canvas whose intersection shows the first canvas; none for nothing."""
+        return np.array(_inward(self._region())).reshape(-1, 3)
+
+    def shows(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """`(P,)` whether points of the first canvas are seen."""
+        if not len(self.edges):
+            return np.zeros(len(points), bool)
+        return np.asarray((self.forward(points) @ self.edges[:, :2].T + self.edges[:, 2] >= 0).all(axis=1))
+
+    def cut(self, ring: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A ring of points, on the last canvas: `(P, 2)` around what is seen of it; no points where nothing is."""
+        if not len(self.edges):
+            return np.zeros((0, 2))
+        left, top, right, bottom = self.seen()
+        return np.clip(clip_ring(self.forward(ring), self.edges), (left, top), (right, bottom))
+
+    def visible(self, part: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+        """`(H, W)` bool: which pixels of a part of the last canvas show the first."""
+        left, top, right, bottom = part
+        shown = np.ones((bottom - top, right - left), bool)
+        columns = np.arange(left, right)
+        for frame in self.frames:
+            if not frame.covers(self.width, self.height):
+                spans = frame.spans(self.width, self.height)[top:bottom]
+                shown &= (columns >= spans[:, :1]) & (columns < spans[:, 1:])
+        return shown
+
     def seen(self, since: int = 0) -> Rect:
         """The upright rectangle that holds what of the canvases from warp `since` on is seen; may be empty."""
         left, top, right, bottom = 0.0, 0.0, float(self.width), float(self.height)
@@ -245,6 +286,25 @@ def clip_polygon(polygon: Polygon, window: Polygon) -> Polygon:
                 kept.append(point)
         polygon = kept
     return polygon if len(polygon) > 2 else []
+
+
+def clip_ring(ring: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of any ring inside half planes: `(P, 2)`, no points for none.
+
+    A concave ring that falls into pieces stays one ring, its pieces joined along the border by edges that enclose nothing.
+
+    Source: Sutherland and Hodgman 1974, Reentrant polygon clipping, doi:10.1145/360767.360802.
+    """
+    for a, b, c in edges:
+        sides = a * ring[:, 0] + b * ring[:, 1] + c
+        if (sides >= 0).all():
+            continue
+        after, sides_after = np.roll(ring, -1, axis=0), np.roll(sides, -1)
+        crossed = (sides >= 0) != (sides_after >= 0)
+        t = sides / np.where(crossed, sides - sides_after, 1.0)
+        both = np.stack([ring, ring + t[:, None] * (after - ring)], axis=1).reshape(-1, 2)
+        ring = both[np.stack([sides >= 0, crossed], axis=1).reshape(-1)]
+    return ring if len(ring) > 2 else np.zeros((0, 2))
 
 
 def _without_doubles(polygon: Polygon) -> Polygon:

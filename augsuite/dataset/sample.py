@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from augsuite.boxes import Boxes
 from augsuite.dataset.images import Image, decode
+from augsuite.dataset.sample_shapes import Lazy, Shapes, made, taken
 
 
 class Source(Protocol):
@@ -83,7 +85,9 @@ class Sample:
         rows: `(N,)` int64 rows of the dataset's annotations; -1 for a box that comes from none.
         targets: `(C,)` float32 class targets that sum to 1, or None for an image without an image label.
         image_row: the row of the dataset's images that this comes from; -1 for none.
-        matrix: `(3, 3)` float64 from pixels of the original image to pixels of this sample.
+        matrix: `(3, 3)` float64 from pixels of the original image to pixels of this sample; beside a displacement field (elastic,
+            grid_distortion), which no matrix can say, that of the other steps.
+        lazy: makes `shapes`; None where no box has any.
     """
 
     source: Source
@@ -94,6 +98,7 @@ class Sample:
     targets: NDArray[np.float32] | None = None
     image_row: int = -1
     matrix: NDArray[np.float64] = field(default_factory=_identity)
+    lazy: Lazy | None = None
 
     @classmethod
     def of(
@@ -102,6 +107,11 @@ class Sample:
         boxes: ArrayLike = (),
         labels: ArrayLike = (),
         targets: ArrayLike | None = None,
+        *,
+        polygons: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        keypoints: ArrayLike | None = None,
+        quads: ArrayLike | None = None,
     ) -> Sample:
         """Build a sample from somebody else's arrays.
 
@@ -110,9 +120,13 @@ class Sample:
             boxes: `(N, 4)` XYXY in pixels.
             labels: `(N,)` integers.
             targets: `(C,)` class targets of the whole image.
+            polygons: for each box None, or rings `[x, y, x, y, ...]` or `(P, 2)` in pixels.
+            masks: for each box None, `(H, W)` pixels, or COCO's RLE.
+            keypoints: `(N, K, 3)` x, y and visibility (0 not labelled, 1 hidden, 2 visible).
+            quads: `(N, 4, 2)` corners of oriented boxes; NaN for a box that has none.
 
         Raises:
-            ValueError: if boxes and labels differ in number, or the image is no `(H, W, 3)` uint8.
+            ValueError: if boxes and labels (or shapes) differ in number, or the image is no `(H, W, 3)` uint8.
         """
         corners = np.asarray(boxes, np.float64).reshape(-1, 4)
         names = np.asarray(labels, np.int64).reshape(-1)
@@ -127,6 +141,32 @@ class Sample:
             weights=np.ones(len(names), np.float32),
             rows=np.full(len(names), -1, np.int64),
             targets=None if targets is None else np.asarray(targets, np.float32),
+            lazy=made(Shapes.of(len(names), polygons, masks, keypoints, quads))
+            if any(given is not None for given in (polygons, masks, keypoints, quads))
+            else None,
+        )
+
+    @property
+    def shapes(self) -> Shapes:
+        """Polygons, masks, keypoints and oriented boxes, one entry for each box; read when first asked for.
+
+        Raises:
+            ValueError: if the boxes were exchanged and the shapes were not.
+        """
+        shapes = Shapes.of(len(self.boxes)) if self.lazy is None else self.lazy()
+        if len(shapes) != len(self.boxes):
+            raise ValueError(f"{len(self.boxes)} boxes but {len(shapes)} shapes; use Sample.take to choose boxes")
+        return shapes
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sample:
+        """The sample with the boxes at `rows` (or where a mask is set), in that order, and all that belongs to each."""
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            weights=self.weights[rows],
+            rows=self.rows[rows],
+            lazy=taken(self.lazy, rows),
         )
 
     @property

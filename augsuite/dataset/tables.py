@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from augsuite.boxes import Boxes, Layout, convert
+from augsuite.dataset import shape_loading
 from augsuite.dataset.archives import at
 from augsuite.dataset.sample import FileSource, Sample
 from augsuite.errors import DataError
@@ -300,6 +301,7 @@ class Dataset:
             rows=rows[boxed],
             targets=_soft_targets(self.annotations.category_rows[rows[~boxed]], len(self.categories)),
             image_row=image_row,
+            lazy=shape_loading.lazy(self, rows[boxed], image_row),
         )
 
     def take(self, image_rows: ArrayLike) -> Dataset:

@@ -16,6 +16,7 @@ from augsuite.augment import Scene
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
+from augsuite.dataset.sample_shapes import joined
 
 
 class Mixup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +56,7 @@ class Mixup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             weights=np.concatenate([first.weights * np.float32(lam), second.weights * np.float32(1 - lam)]),
             rows=np.concatenate([first.rows, second.rows]),
             targets=_blend_targets(first.targets, second.targets, lam),
+            lazy=joined([(sample.lazy, len(sample.boxes)) for sample in samples]),
         )
 
 
