@@ -12,6 +12,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from augsuite.augment.policies import Policy, Step
+from augsuite.augment.render import render
+from augsuite.augment.replay import Record, digest
 from augsuite.config import to_plain
 from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.colors import Color, class_color
@@ -46,6 +48,7 @@ def grid(
     size: int = 300,
     title: str = "",
     progress: Callable[[int], None] | None = None,
+    drawn: Callable[[Record], None] | None = None,
 ) -> PIL.Image.Image:
     """Draw a row for each image: the original, then what the policy makes of it in epochs 0, 1, 2, ... of a training.
 
@@ -58,6 +61,7 @@ def grid(
         size: longest side at which an image is drawn, in pixels.
         title: above the policy's steps.
         progress: called with 1 for each image drawn.
+        drawn: called with what was drawn for each.
 
     Raises:
         DataError: if an image cannot be read.
@@ -68,7 +72,13 @@ def grid(
         original = data.sample(row)
         page.cell(at, 0, original, str(data.images.names[row]))
         for epoch in range(variants):
-            page.cell(at, 1 + epoch, policy(original, key=(seed, epoch, row), pool=data), f"#{epoch}")
+            plan = policy.plan(original, (seed, epoch, row), data)
+            sample = render(plan, original, data)
+            page.cell(at, 1 + epoch, sample, f"#{epoch}")
+            if drawn:
+                name = str(data.images.names[row])
+                key = (seed, epoch, row)
+                drawn(Record(plan=plan, policy=policy.name, key=key, image=name, sha256=digest(sample.image)))
             if progress:
                 progress(1)
     return page.image

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 import PIL.Image
 
 from augsuite.augment import preview as drawing
 from augsuite.augment.policies import policy as find_policy
+from augsuite.augment.replay import Record
 from augsuite.commands.console import progress
+from augsuite.commands.pictures import save_picture
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.errors import ConfigError
 
@@ -24,6 +26,9 @@ from augsuite.errors import ConfigError
 @click.option("--variants", type=click.IntRange(0, 50), default=4, show_default=True, help="Samples of each: columns.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses images and random numbers.")
 @click.option("--size", type=click.IntRange(32, 2000), default=300, show_default=True, help="Longest side of an image.")
+@click.option(
+    "--save-plans", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Also write what was drawn."
+)
 @reading_options
 def preview(
     policy: str,
@@ -33,12 +38,13 @@ def preview(
     variants: int,
     seed: int,
     size: int,
+    save_plans: Path | None,
     reading: Reading,
 ) -> None:
     """Draw images of DATASET, each followed by what POLICY makes of it, with their boxes.
 
     POLICY is a bundled policy's name or a YAML file. The first column is the original; column #N is what a training with
-    the same seed would see in epoch N.
+    the same seed would see in epoch N. `augsuite replay` renders a saved plan again.
     """
     if output.suffix.lower() not in PIL.Image.registered_extensions():
         raise ConfigError(f"{output}: not the name of an image file. Call it {output.stem or 'grid'}.png.")
@@ -56,21 +62,21 @@ def preview(
             size=size,
             title=f"{steps.name}  on  {dataset.name}  (seed {seed})",
             progress=lambda step: display.advance(task, step),
+            drawn=None if save_plans is None else _writer(save_plans, dataset),
         )
-    _save(picture, output)
+    save_picture(picture, output)
     click.echo(output)
 
 
-def _save(picture: PIL.Image.Image, output: Path) -> None:
-    """Write the picture beside its place, then rename it there."""
+def _writer(folder: Path, dataset: Path) -> Callable[[Record], None]:
+    """What writes plans into a folder: `row<image row>-epoch<N>.json`."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{output.stem}.", suffix=output.suffix, dir=output.parent)
-        os.close(handle)
-        try:
-            picture.save(temporary)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(output)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{output}: cannot be written ({error.strerror or error}). Choose another place.") from error
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror or error}). Choose another place.") from error
+
+    def write(record: Record) -> None:
+        _, epoch, row = record.key
+        msgspec.structs.replace(record, dataset=str(dataset)).write(folder / f"row{row}-epoch{epoch}.json")
+
+    return write
