@@ -11,8 +11,9 @@ import msgspec
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
-    from augsuite.augment import Feed, Scene, Warp
+    from augsuite.augment import Erase, Feed, PixelOp, Scene, Step, Warp
     from augsuite.dataset import Dataset, Intake, Sample
     from augsuite.dataset.images import Image
 
@@ -143,6 +144,39 @@ class PixelTransform(Protocol):
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Change a `(H, W, 3)` uint8 RGB image; may reuse its memory. Same shape and dtype out."""
+
+
+class TablePixelTransform(PixelTransform, Protocol):
+    """A pixel transform that may come down to a table; tables of steps in a row are composed and looked up once."""
+
+    def table(self, drawn: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+        """What each value becomes.
+
+        Returns:
+            `(256,)` for all channels or `(256, 3)`, doing to every image what `apply` does; None where no table can.
+        """
+
+
+class EraseTransform(Protocol):
+    """Hides parts of the image; what a box loses counts as not visible."""
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Erase | None:
+        """Draw rectangles of the scene's canvas; None leaves it as it is."""
+
+
+class ChoiceTransform(Protocol):
+    """Stands for other steps."""
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Sequence[Step | Warp | PixelOp]:
+        """Choose what happens in its place, in order.
+
+        Returns:
+            Steps, whose ids differ, to be drawn from streams of their own; or operations that are drawn already, of which a `Warp`
+            is one of the scene, whose size it keeps if another follows.
+        """
+
+    def names(self) -> Iterable[str]:
+        """The transforms that it may choose."""
 
 
 class MixTransform(Protocol):

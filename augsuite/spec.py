@@ -53,12 +53,15 @@ class OptionSpec:
         summary: one line for the listing.
         choices: the values allowed; empty where any text is.
         on: whether the reader, the writer or both take it.
+        wants: extras beyond `keeps` that the writer looks at where the option is given. The core counts them as lost; a writer
+            that writes some takes those back, by a negative count.
     """
 
     name: str
     summary: str
     choices: tuple[str, ...] = ()
     on: Literal["read", "write", "both"] = "read"
+    wants: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,7 @@ class FormatSpec:
         patterns: glob patterns, relative to the dataset's folder, of the files that hold annotations.
         keeps: what a round trip gives back: extras by name (`coco.area`, `segmentation`, `score`), all of an owner (`coco.*`) or all
             there are (`*`), and of `names` (images without a file too), `boxes`, `image_labels`, `ids` (or `image_ids` alone), `splits`,
-            `sizes`, `ignore`, `empty_images`, `unused_categories`, `polygons` (of `segmentation`, those values that are no RLE). The
-            rest is counted as lost.
+            `sizes`, `ignore`, `empty_images`, `unused_categories`. The rest is counted as lost.
         detect: how sure the plugin is that a path holds this format.
         read: reads it.
         write: writes it; None where it is read only, or written in parts.
@@ -115,7 +117,7 @@ class DatasetSpec:
     options: tuple[OptionSpec, ...] = ()
 
 
-TransformKind = Literal["geometric", "pixel", "mix", "batch"]
+TransformKind = Literal["geometric", "pixel", "erase", "mix", "choice", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ class TransformSpec:
     Attributes:
         name: what a policy's step says after `do`; a guest's transforms carry its name first (`albumentations.Blur`).
         summary: one line for the listing.
-        kind: `geometric` moves pixels and boxes, `pixel` changes values, `mix` combines samples, `batch` acts on a whole batch.
+        kind: `geometric` moves pixels and boxes, `pixel` changes values, `erase` hides parts, `mix` combines samples, `choice` stands
+            for other steps, `batch` acts on a whole batch.
         params: the `msgspec.Struct` whose fields are the parameters and whose methods do the work; see
             `augsuite.protocols` for what each kind must have.
         source: paper and section, or the documentation that it follows.

@@ -1,8 +1,9 @@
 """Augmentation: draw first, render once."""
 
 from augsuite.augment.feed import Batch, Feed
-from augsuite.augment.plan import Plan, Scene, Warp
-from augsuite.augment.policies import Policy, Step, policy
+from augsuite.augment.plan import Erase, PixelOp, Plan, Scene, Warp
+from augsuite.augment.policies import Policy, policy
 from augsuite.augment.render import render
+from augsuite.augment.steps import Step
 
-__all__ = ["Batch", "Feed", "Plan", "Policy", "Scene", "Step", "Warp", "policy", "render"]
+__all__ = ["Batch", "Erase", "Feed", "PixelOp", "Plan", "Policy", "Scene", "Step", "Warp", "policy", "render"]

@@ -11,38 +11,18 @@ import msgspec
 import numpy as np
 
 from augsuite.augment import render
-from augsuite.augment.plan import Mix, Origin, PixelOp, Plan, Scene, Warp
+from augsuite.augment.erasing import erased_share
+from augsuite.augment.plan import Erase, Mix, Origin, PixelOp, Plan, Scene, Warp
+from augsuite.augment.steps import Drawer, Step, drawer
 from augsuite.augment.warp import Course
 from augsuite.boxes import Boxes
 from augsuite.dataset import Sample
 from augsuite.errors import PluginError
-from augsuite.spec import TransformKind
 
 Key = tuple[int, int, int]
 """Seed, epoch and image row."""
 
 _ZEROS = np.zeros(4, np.uint64)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawer:
-    """A step, ready to draw.
-
-    Attributes:
-        id: the step's id.
-        do: the transform's name.
-        p: the step's probability.
-        kind: the transform's kind.
-        params: its parameters, plain.
-        transform: its instance.
-    """
-
-    id: str
-    do: str
-    p: float
-    kind: TransformKind
-    params: Mapping[str, Any]
-    transform: Any
 
 
 class Keyed:
@@ -95,66 +75,99 @@ def draw(
     own = render.measured(sample)
     origin = Origin(key[2], own.source.width, own.source.height)
     plan = msgspec.structs.replace(empty, start=origin, ops=())
-    current = own
-    streams = Keyed(key)
-    for index, step in enumerate(steps):
-        if step.kind == "batch":
-            continue
-        random = streams.of(within + step.id)
-        if random.random() >= step.p:
-            continue
-        stage = _Stage(plan, current)
-        scene = stage.scene(0 if pool is None else len(pool), key[2])
-        if step.kind == "mix":
-            mixed = _mix(steps[:index], step, plan, random, scene, key, pool, within)
-            if mixed is not None:
-                plan = msgspec.structs.replace(empty, start=mixed, ops=())
-                current = render.arrange(plan, own, pool)
-            continue
-        drawn = step.transform.draw(random, scene)
-        if drawn is None:
-            continue
+    drawing = _Drawing(plan, own, key, pool, within, own, Keyed(key))
+    drawing.walk(steps, ())
+    return drawing.plan
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """A sample on its way through the steps."""
+
+    plan: Plan
+    current: Sample
+    key: Key
+    pool: render.Pool | None
+    within: str
+    own: Sample
+    streams: Keyed
+
+    def walk(self, steps: Sequence[Drawer], before: tuple[Drawer, ...]) -> None:
+        """Draw steps one after the other.
+
+        Args:
+            steps: in their order.
+            before: those that a partner of a mix goes through first.
+        """
+        for index, step in enumerate(steps):
+            if step.kind == "batch":
+                continue
+            random = self.streams.of(self.within + step.id)
+            if random.random() >= step.p:
+                continue
+            stage = _Stage(self.plan, self.current)
+            scene = stage.scene(0 if self.pool is None else len(self.pool), self.key[2])
+            if step.kind == "choice":
+                self._choose(step, random, scene, (*before, *steps[:index]))
+            elif step.kind == "mix":
+                self._mix((*before, *steps[:index]), step, random, scene)
+            else:
+                drawn = step.transform.draw(random, scene)
+                if drawn is not None:
+                    self._add(stage, step, drawn)
+
+    def _add(self, stage: _Stage, step: Drawer, drawn: Any) -> None:
         if step.kind == "geometric":
-            op: Warp | PixelOp = stage.located(drawn, step)
+            op: Warp | PixelOp | Erase = stage.located(drawn, step.do, step.id)
+        elif step.kind == "erase":
+            op = _erase(drawn, step.do, step.id)
         else:
-            op = PixelOp(step.id, step.do, dict(step.params), _plain(drawn, step))
-        plan = msgspec.structs.replace(plan, ops=(*plan.ops, op))
-    return plan
+            op = PixelOp(step.id, step.do, dict(step.params), _plain(drawn, step.do))
+        self.plan = msgspec.structs.replace(self.plan, ops=(*self.plan.ops, op))
+
+    def _choose(self, step: Drawer, random: np.random.Generator, scene: Scene, before: tuple[Drawer, ...]) -> None:
+        """Draw what a choice stands for. Ids begin with its own, so what an option draws depends on no other option."""
+        chosen: list[Drawer] = []
+        for one in step.transform.draw(random, scene):
+            step_id = f"{step.id}/{one.id or one.do}" if isinstance(one, Step) else f"{step.id}/{one.step}"
+            if isinstance(one, Step):
+                inner = drawer(one, step_id)
+                self.walk([inner], (*before, *chosen))
+                chosen.append(inner)
+                continue
+            if isinstance(one, Warp):
+                op: Warp | PixelOp = _Stage(self.plan, self.current).located(one, step.do, step_id)
+            else:
+                op = PixelOp(step_id, one.do, one.params, _plain(one.drawn, one.do))
+            self.plan = msgspec.structs.replace(self.plan, ops=(*self.plan.ops, op))
+
+    def _mix(self, before: tuple[Drawer, ...], step: Drawer, random: np.random.Generator, scene: Scene) -> None:
+        """Draw a mix step, and the steps before it for each partner; the plan starts anew from it."""
+        if self.pool is None:
+            render.partner(self.pool, -1, step.id)
+        found = step.transform.draw(random, scene)
+        if found is None:
+            return
+        drawn, rows = found
+        parts = [self.plan]
+        for place, row in enumerate(rows):
+            # The partner's draws are its own: not those that it has as a sample, nor those as a partner of another image.
+            inner = f"{self.within}{step.id}[{self.key[2]}.{place}]/"
+            sample = render.partner(self.pool, int(row), step.id)
+            key = (self.key[0], self.key[1], int(row))
+            parts.append(draw(before, self.plan, sample, key, self.pool, inner))
+        mixed = Mix(step.id, step.do, dict(step.params), _plain(drawn, step.do), tuple(parts))
+        self.plan = msgspec.structs.replace(self.plan, start=mixed, ops=())
+        self.current = render.arrange(self.plan, self.own, self.pool)
 
 
-def _mix(
-    before: Sequence[Drawer],
-    step: Drawer,
-    plan: Plan,
-    random: np.random.Generator,
-    scene: Scene,
-    key: Key,
-    pool: render.Pool | None,
-    within: str,
-) -> Mix | None:
-    """Draw a mix step, and the steps before it for each partner."""
-    if pool is None:
-        render.partner(pool, -1, step.id)
-    found = step.transform.draw(random, scene)
-    if found is None:
-        return None
-    drawn, rows = found
-    parts = [plan]
-    for place, row in enumerate(rows):
-        # The partner's draws are its own: not those that it has as a sample, nor those as a partner of another image.
-        inner = f"{within}{step.id}[{key[2]}.{place}]/"
-        sample = render.partner(pool, int(row), step.id)
-        parts.append(draw(before, plan, sample, (key[0], key[1], int(row)), pool, inner))
-    return Mix(step.id, step.do, dict(step.params), _plain(drawn, step), tuple(parts))
-
-
-def _plain(drawn: Mapping[str, Any], step: Drawer) -> dict[str, Any]:
+def _plain(drawn: Mapping[str, Any], do: str) -> dict[str, Any]:
     """Drawn values as JSON gives them back, so that a stored plan equals the one that was drawn."""
     try:
         values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(drawn))
     except (TypeError, ValueError) as error:
         raise PluginError(
-            f"transform {step.do}: draw returned what JSON cannot hold: {error}. Report it to the plugin's author."
+            f"transform {do}: draw returned what JSON cannot hold: {error}. Report it to the plugin's author."
         ) from error
     return values
 
@@ -175,14 +188,15 @@ class _Stage:
         source = self._start.source
         course = Course(source.width, source.height, self._plan.warps)
         placed, share = course.place(self._start.boxes)
+        share = share - erased_share(self._plan.ops, source.width, source.height, self._start.boxes)
         self._positions = np.flatnonzero(render.possible(self._plan, share))
         return placed[self._positions]
 
-    def located(self, warp: Any, step: Drawer) -> Warp:
+    def located(self, warp: Any, do: str, step: str) -> Warp:
         """A drawn warp with its step, and with `keep` as positions in the boxes of the start."""
         problem = _problem(warp)
         if problem:
-            raise PluginError(f"transform {step.do}: draw returned {problem}. Report it to the plugin's author.")
+            raise PluginError(f"transform {do}: draw returned {problem}. Report it to the plugin's author.")
         keep = warp.keep
         if keep is not None:
             if self._positions is None:
@@ -194,8 +208,22 @@ class _Stage:
             int(warp.height),
             tuple(int(value) for value in warp.fill),  # type: ignore[arg-type]  # three of them, checked
             keep,
-            step.id,
+            step,
         )
+
+
+def _erase(erase: Any, do: str, step: str) -> Erase:
+    """A drawn erasure with its step."""
+    problem = "" if isinstance(erase, Erase) else f"{type(erase).__name__}, not an Erase"
+    if not problem and not all(len(rect) == 4 and rect[0] <= rect[2] and rect[1] <= rect[3] for rect in erase.rects):
+        problem = f"the rectangles {erase.rects}, not left, top, right, bottom each"
+    if not problem and erase.fill is not None:
+        problem = _bad_fill(erase.fill)
+    if problem:
+        raise PluginError(f"transform {do}: draw returned {problem}. Report it to the plugin's author.")
+    rects = tuple(tuple(int(value) for value in rect) for rect in erase.rects)
+    fill = None if erase.fill is None else tuple(int(value) for value in erase.fill)
+    return Erase(rects, fill, int(erase.seed), step)  # type: ignore[arg-type]  # four and three of them, checked
 
 
 def _problem(warp: Any) -> str:
@@ -208,6 +236,10 @@ def _problem(warp: Any) -> str:
         return f"the matrix {warp.matrix}, which flattens the plane"
     if warp.width < 1 or warp.height < 1:
         return f"a canvas of {warp.width}x{warp.height}"
-    if len(warp.fill) != 3 or not all(0 <= value <= 255 for value in warp.fill):
-        return f"the fill {warp.fill}, not three numbers from 0 to 255"
+    return _bad_fill(warp.fill)
+
+
+def _bad_fill(fill: Sequence[int]) -> str:
+    if len(fill) != 3 or not all(0 <= value <= 255 for value in fill):
+        return f"the fill {fill}, not three numbers from 0 to 255"
     return ""

@@ -52,6 +52,22 @@ class PixelOp(msgspec.Struct, frozen=True, tag="pixel"):
     drawn: dict[str, Any]
 
 
+class Erase(msgspec.Struct, frozen=True, tag="erase"):
+    """Rectangles of a canvas, painted over. What a box loses to them counts as not visible; its extent stays.
+
+    Attributes:
+        rects: left, top, right, bottom in pixels of the canvas at this step; may overlap, and reach beyond it.
+        fill: red, green and blue, 0 to 255; None for noise, each value uniform in 0 to 255.
+        seed: of the noise, in [0, 2**63).
+        step: the id of the step that drew it; the core fills it in.
+    """
+
+    rects: tuple[tuple[int, int, int, int], ...]
+    fill: Fill | None = None
+    seed: int = 0
+    step: str = ""
+
+
 class Origin(msgspec.Struct, frozen=True, tag="image"):
     """An image of the pool, as it is.
 
@@ -95,7 +111,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     start: Origin | Mix
-    ops: tuple[Warp | PixelOp, ...] = ()
+    ops: tuple[Warp | PixelOp | Erase, ...] = ()
     min_visible_frac: float = 0.1
     min_size: float = 1.0
 

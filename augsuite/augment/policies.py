@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,42 +14,14 @@ from numpy.typing import ArrayLike
 
 from augsuite import registry
 from augsuite.augment.arrays import apply
-from augsuite.augment.draw import Drawer, Key, draw
+from augsuite.augment.draw import Key, draw
 from augsuite.augment.plan import Origin, Plan
 from augsuite.augment.render import Pool, render
-from augsuite.augment.transforms import declaration, instance, make
+from augsuite.augment.steps import Drawer, Step, check_params, default_ids, drawer, named, read_step
 from augsuite.config import build, parse_yaml, read_yaml
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError
-
-_OWN = ("do", "p", "id")
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A transform with its parameters and a probability.
-
-    Attributes:
-        do: the transform's name.
-        params: its parameters, plain values; the others have their defaults.
-        p: the probability that it happens, in [0, 1].
-        id: names the step's random numbers; the transform's name, with `#2`, `#3`, ... where that is taken. Steps of the same id
-            draw the same in every policy.
-    """
-
-    do: str
-    params: dict[str, Any] = {}
-    p: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    id: str = ""
-
-    def to_plain(self, position_id: str) -> dict[str, Any]:
-        """As a policy file holds it, without what is default."""
-        plain: dict[str, Any] = {"do": self.do, **self.params}
-        if self.p != 1:
-            plain["p"] = self.p
-        if self.id != position_id:
-            plain["id"] = self.id
-        return plain
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):
@@ -74,17 +45,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         Raises:
             ConfigError: if two have the same.
         """
-        steps = [
-            msgspec.structs.replace(step, id=step.id or own)
-            for step, own in zip(self.steps, _default_ids(self.steps), strict=True)
-        ]
-        ids = [step.id for step in steps]
-        for place, name in enumerate(ids):
-            if name in ids[:place]:
-                raise ConfigError(
-                    f"{self.name}: steps[{place}] has the id {name!r} of steps[{ids.index(name)}]. Give it its own."
-                )
-        msgspec.structs.force_setattr(self, "steps", tuple(steps))
+        msgspec.structs.force_setattr(self, "steps", named(self.steps, self.name))
 
     def __call__(self, sample: Sample, *, key: Key = (0, 0, 0), pool: Pool | None = None) -> Sample:
         """Augment one sample.
@@ -136,11 +97,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     def _drawers(self) -> tuple[Drawer, ...]:
         for place, step in enumerate(self.steps):
             # A policy built by hand, or unpickled where a plugin is missing, is checked here at the latest.
-            _checked(step.do, step.params, f"{self.name}: steps[{place}]")
-        return tuple(
-            Drawer(step.id, step.do, step.p, declaration(step.do).kind, step.params, instance(step.do, step.params))
-            for step in self.steps
-        )
+            check_params(step.do, step.params, f"{self.name}: steps[{place}]")
+        return tuple(drawer(step, step.id) for step in self.steps)
 
     @property
     def normalize(self) -> Any | None:
@@ -156,7 +114,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         return known[width, height]
 
     def _resize(self, width: int, height: int) -> Policy:
-        moving = [step for step in self._drawers if step.kind in {"geometric", "mix"}]
+        moving = [step for step in self._drawers if step.kind in {"geometric", "mix", "choice"}]
         if moving and moving[-1].p == 1 and tuple(getattr(moving[-1].transform, "size", ())) == (width, height):
             return self
         return msgspec.structs.replace(self, steps=(*self.steps, Step("resize", {"size": [width, height]})))
@@ -168,7 +126,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
             plain["min_visible_frac"] = self.min_visible_frac
         if self.min_size != 1:
             plain["min_size"] = self.min_size
-        ids = _default_ids(self.steps)
+        ids = default_ids(self.steps)
         plain["steps"] = [step.to_plain(own) for step, own in zip(self.steps, ids, strict=True)]
         return plain
 
@@ -229,57 +187,11 @@ def _from_plain(values: Any, where: str, name: str) -> Policy:
         values = {"steps": values}
     if not isinstance(values, Mapping) or not isinstance(values.get("steps"), list):
         raise ConfigError(f"{where}: expected a policy: a mapping with the list 'steps', or that list alone.")
-    steps = [_step(step, f"{where}: steps[{place}]") for place, step in enumerate(values["steps"])]
+    steps = [read_step(step, f"{where}: steps[{place}]") for place, step in enumerate(values["steps"])]
     if "name" in values:
         raise ConfigError(f"{where}: unknown setting 'name'. Did you mean 'policy'?")
     settings = {"policy": name, **values, "steps": []}
     return msgspec.structs.replace(build(Policy, settings, where), steps=tuple(steps))
-
-
-def _step(given: Any, where: str) -> Step:
-    if isinstance(given, Step):
-        # Built in Python, where nothing checked its types and ranges.
-        given = {**given.params, "do": given.do, "p": given.p, "id": given.id}
-    if not isinstance(given, Mapping) or not isinstance(given.get("do"), str):
-        raise ConfigError(f"{where}: expected a step such as {{do: hflip, p: 0.5}}, got {given!r}.")
-    own = {key: given[key] for key in _OWN if key in given}
-    params = _checked(own["do"], {key: value for key, value in given.items() if key not in _OWN}, where)
-    return build(Step, {**own, "params": params}, f"{where} ({own['do']})")
-
-
-def _checked(do: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The parameters in plain values, typed as the transform has them.
-
-    Raises:
-        ConfigError: if the transform or a parameter is unknown, or a value makes no sense.
-    """
-    try:
-        declaration(do)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    # By way of JSON, which knows no tuples: what is read back is then equal.
-    plain = msgspec.json.decode(msgspec.json.encode(make(do, params, f"{where} ({do})")))
-    for key, value in params.items():
-        if not _finite(value):
-            raise ConfigError(f"{where} ({do}): {key}: expected finite numbers, got {value!r}.")
-    return {key: plain[key] for key in params}
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _default_ids(steps: Sequence[Step]) -> list[str]:
-    seen: dict[str, int] = {}
-    ids = []
-    for step in steps:
-        seen[step.do] = seen.get(step.do, 0) + 1
-        ids.append(step.do if seen[step.do] == 1 else f"{step.do}#{seen[step.do]}")
-    return ids
 
 
 def _flow(step: dict[str, Any]) -> str:

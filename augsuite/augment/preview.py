@@ -11,7 +11,8 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from augsuite.augment.policies import Policy, Step
+from augsuite.augment.policies import Policy
+from augsuite.augment.steps import Step
 from augsuite.augment.render import render
 from augsuite.augment.replay import Record, digest
 from augsuite.config import to_plain

@@ -11,13 +11,15 @@ import PIL.Image
 
 from augsuite.augment import resample
 from augsuite.augment.moving import moved
-from augsuite.augment.plan import Mix, PixelOp, Plan, Warp
+from augsuite.augment.erasing import erased_share, paint
+from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
+from augsuite.augment.pointwise import operate
 from augsuite.augment.transforms import instance
-from augsuite.augment.warp import Affine, Course, Frame, is_aligned, pixels_of
+from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, is_aligned, pixels_of
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import Image, read_size
 from augsuite.dataset.sample import Source
-from augsuite.errors import ConfigError, DataError, PluginError
+from augsuite.errors import ConfigError, DataError
 
 
 class Pool(Protocol):
@@ -64,6 +66,7 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
             )
     course = Course(sample.source.width, sample.source.height, plan.warps)
     placed, share = course.place(sample.boxes)
+    share = share - erased_share(plan.ops, sample.source.width, sample.source.height, sample.boxes)
     extent = placed[:, 2:] - placed[:, :2]
     kept = possible(plan, share) & (extent >= plan.min_size).all(axis=1)
     a, b, c, d, e, f = course.matrix
@@ -134,7 +137,7 @@ class Rendered:
     """The pixels of a plan, made when they are asked for."""
 
     source: Source
-    ops: tuple[Warp | PixelOp, ...]
+    ops: tuple[Warp | PixelOp | Erase, ...]
     course: Course
 
     @property
@@ -149,8 +152,8 @@ class Rendered:
 
     def decode(self, reduce: int = 1) -> Image:
         """Render; at a smaller size only where nothing is warped."""
-        if reduce > 1 and not self.course.frames:
-            return self._operate(resample.private(self.source, reduce), 1)
+        if reduce > 1 and not self.course.frames and not any(isinstance(op, Erase) for op in self.ops):
+            return operate(resample.private(self.source, reduce), [op for op in self.ops if isinstance(op, PixelOp)])
         return self._full
 
     def onto(self, matrix: Affine, part: tuple[int, int, int, int]) -> Image:
@@ -164,7 +167,7 @@ class Rendered:
 
     @cached_property
     def _full(self) -> Image:
-        return self._operate(self._warped(), 0)
+        return self._operate(self._warped())
 
     def _warped(self) -> Image:
         """The last canvas: image wherever it may be seen, anything elsewhere."""
@@ -187,38 +190,46 @@ class Rendered:
             canvas[top:bottom, left:right] = resample.warp(self.source, course.matrix, (left, top, right, bottom))
         return canvas
 
-    def _operate(self, canvas: Image, reduced: int) -> Image:
+    def _operate(self, canvas: Image) -> Image:
         """Fill and change values, in the order of the steps.
 
         A pixel that misses the canvas of several warps ends with the fill of the last; operations drawn before a warp leave
         that warp's fill alone.
         """
-        warps = 0
+        frames = [*self.course.frames, Frame(IDENTITY, self.width, self.height)]
+        waiting: list[PixelOp] = []
+        since = warps = 0
         for op in self.ops:
-            if isinstance(op, Warp):
-                _fill(canvas, self.course.frames[warps], op.fill)
-                warps += 1
-            elif reduced:
-                canvas = _apply(op, canvas)
-            else:
-                # What a later warp fills is not worth changing, and must not be seen by a filter.
-                left, top, right, bottom = pixels_of(self.course.seen(warps))
-                if (left, top, right, bottom) == (0, 0, self.width, self.height):
-                    canvas = _apply(op, canvas)
-                elif right > left and bottom > top:
-                    part = np.ascontiguousarray(canvas[top:bottom, left:right])
-                    canvas[top:bottom, left:right] = _apply(op, part)
+            if isinstance(op, PixelOp):
+                if waiting and pixels_of(self.course.seen(since)) != pixels_of(self.course.seen(warps)):
+                    canvas = self._change(canvas, waiting, since)
+                    waiting = []
+                since = warps
+                waiting.append(op)
+                continue
+            # Pixel operations go on waiting for others beyond a warp that leaves nothing to fill.
+            if waiting and not (isinstance(op, Warp) and frames[warps].covers(self.width, self.height)):
+                canvas = self._change(canvas, waiting, since)
+                waiting = []
+            if isinstance(op, Erase):
+                paint(canvas, op, frames[warps])
+                continue
+            _fill(canvas, frames[warps], op.fill)
+            warps += 1
+        return self._change(canvas, waiting, since)
+
+    def _change(self, canvas: Image, ops: list[PixelOp], since: int) -> Image:
+        """Do pixel operations in a row where the canvas of warp `since` is seen.
+
+        What a later warp fills is not worth changing, and must not be seen by a filter.
+        """
+        left, top, right, bottom = pixels_of(self.course.seen(since))
+        if (left, top, right, bottom) == (0, 0, self.width, self.height):
+            return operate(canvas, ops)
+        if ops and right > left and bottom > top:
+            part = np.ascontiguousarray(canvas[top:bottom, left:right])
+            canvas[top:bottom, left:right] = operate(part, ops)
         return canvas
-
-
-def _apply(op: PixelOp, image: Image) -> Image:
-    result: Image = instance(op.do, op.params).apply(image, op.drawn)
-    if result.shape != image.shape or result.dtype != np.uint8:
-        raise PluginError(
-            f"transform {op.do}: apply got {image.shape} uint8 and returned {result.shape} {result.dtype}. "
-            "It must keep shape and dtype; report it to the plugin's author."
-        )
-    return result
 
 
 def _fill(canvas: Image, frame: Frame, fill: tuple[int, int, int]) -> None:

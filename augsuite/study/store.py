@@ -26,6 +26,7 @@ import msgspec
 
 from augsuite import __version__, registry
 from augsuite.augment import Policy
+from augsuite.augment.steps import transforms_of
 from augsuite.dataset.digest import digest
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import RunRecord
@@ -232,7 +233,8 @@ def _trainer_package(trainer: str) -> str:
 
 def _packages(policy: Policy) -> set[str]:
     transforms = registry.default().transforms()
-    return {transforms[step.do].params.target.partition(":")[0].partition(".")[0] for step in policy.steps}
+    names = transforms_of(policy.steps)
+    return {transforms[name].params.target.partition(":")[0].partition(".")[0] for name in names}
 
 
 @functools.cache

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from augsuite import registry
-from augsuite.augment import Plan, Policy, Scene, Step, Warp, policy, render
+from augsuite.augment import Erase, Plan, Policy, Scene, Step, Warp, policy, render
 from augsuite.augment.draw import Keyed
+from augsuite.augment.pointwise import look_up
 from augsuite.augment.transforms import declaration, make
 from augsuite.dataset import Sample
 from augsuite.errors import ConfigError
@@ -54,7 +55,14 @@ def check_transform(name: str) -> None:
     demand(params.__struct_config__.frozen, f"{name}: the parameters are a frozen struct")
     plain = msgspec.to_builtins(transform)
     demand(make(name, plain, name) == transform, f"{name}: the defaults, written out, are the defaults")
-    check = {"geometric": _check_geometric, "pixel": _check_pixel, "mix": _check_mix, "batch": _check_batch}[spec.kind]
+    check = {
+        "geometric": _check_geometric,
+        "pixel": _check_pixel,
+        "erase": _check_erase,
+        "mix": _check_mix,
+        "choice": _check_choice,
+        "batch": _check_batch,
+    }[spec.kind]
     check(name, transform)
     if spec.kind != "batch":
         _check_in_policy(name)
@@ -82,6 +90,27 @@ def _check_geometric(name: str, transform: Any) -> None:
             demand(all(0 <= row < len(scene.boxes) for row in keep), f"{name}: keep holds positions in scene.boxes")
 
 
+def _check_erase(name: str, transform: Any) -> None:
+    for key in _KEYS:
+        for scene in (_scene(), Scene(3, 1, np.zeros((0, 4)))):
+            drawn = [transform.draw(Keyed(key).of(name), scene) for _ in range(2)]
+            demand(drawn[0] == drawn[1], f"{name}: the same key draws the same rectangles")
+            demand(drawn[0] is None or isinstance(drawn[0], Erase), f"{name}: draw returns an Erase or None")
+
+
+def _check_choice(name: str, transform: Any) -> None:
+    names = set(transform.names())
+    for do in names:
+        demand(declaration(do).kind != "batch", f"{name}: {do} acts on a batch and belongs to the policy itself")
+    for key in _KEYS:
+        drawn = [list(transform.draw(Keyed(key).of(name), _scene())) for _ in range(2)]
+        demand(drawn[0] == drawn[1], f"{name}: the same key chooses the same")
+        ids = [one.id or one.do if isinstance(one, Step) else one.step for one in drawn[0]]
+        demand(len(set(ids)) == len(ids), f"{name}: what it chooses has ids that differ, not {ids}")
+        used = {one.do for one in drawn[0] if not isinstance(one, Warp)}
+        demand(used <= names, f"{name}: chooses {sorted(used - names)}, which names() does not list")
+
+
 def _check_pixel(name: str, transform: Any) -> None:
     demand(isinstance(type(transform).pointwise, bool), f"{name}: pointwise says True or False")
     for key in _KEYS:
@@ -101,6 +130,12 @@ def _check_pixel(name: str, transform: Any) -> None:
                     np.array_equal(results[0], other),
                     f"{name}: the same drawn values, also from JSON, give the same pixels",
                 )
+        table = transform.table(drawn[0]) if hasattr(transform, "table") else None
+        if table is not None:
+            demand(
+                np.array_equal(look_up(_image(), table), transform.apply(_image(), drawn[0])),
+                f"{name}: its table does what apply does",
+            )
     if transform.pointwise:
         _check_pointwise(name, transform)
 

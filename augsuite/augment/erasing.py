@@ -1,0 +1,173 @@
+"""Erased rectangles: what they take from the boxes, and how they are painted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsuite import boxes as box
+from augsuite.augment.plan import Erase, PixelOp, Warp
+from augsuite.augment.warp import Affine, Frame, Polygon, clip_polygon, compose, is_aligned, pixels_of, polygon_area
+from augsuite.boxes import Boxes
+from augsuite.dataset.images import Image
+
+Square = NDArray[np.float64]
+
+
+def erased_share(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int, boxes: Boxes) -> NDArray[np.float64]:
+    """What share of each box is erased and would be seen without that.
+
+    Everything is brought back to the first canvas, where boxes are upright and their area is the original one; rectangles
+    that overlap count once.
+
+    Args:
+        ops: the operations so far.
+        width: of the first canvas.
+        height: of the first canvas.
+        boxes: `(N, 4)` float64 XYXY on the first canvas.
+
+    Returns:
+        `(N,)` in [0, 1].
+    """
+    share = np.zeros(len(boxes))
+    if not len(boxes) or not any(isinstance(op, Erase) for op in ops):
+        return share
+    pieces = [np.array(piece) for piece in _disjoint(_holes(ops, width, height))]
+    if not pieces:
+        return share
+    whole = box.clip(boxes, width, height)
+    rects = np.array([[*piece.min(axis=0), *piece.max(axis=0)] for piece in pieces])
+    taken = box.intersect(whole, rects)
+    upright = np.array([len(piece) == 4 and _is_upright(piece) for piece in pieces])
+    for row, column in zip(*np.nonzero((taken > 0) & ~upright), strict=True):
+        left, top, right, bottom = (float(value) for value in whole[row])
+        window = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        taken[row, column] = polygon_area(clip_polygon([(float(x), float(y)) for x, y in pieces[column]], window))
+    before = box.area(whole)
+    np.divide(taken.sum(axis=1), before, out=share, where=before > 0)
+    return np.minimum(share, 1.0)
+
+
+def paint(canvas: Image, erase: Erase, frame: Frame) -> None:
+    """Paint the rectangles.
+
+    Args:
+        canvas: the last one, changed in place.
+        erase: where and what.
+        frame: the canvas of that operation, as it lies on the last.
+    """
+    height, width = canvas.shape[:2]
+    noise = np.random.Generator(np.random.Philox(key=erase.seed)) if erase.fill is None else None
+    for left, top, right, bottom in _inside(erase, frame.width, frame.height):
+        hole = Frame(_shifted(frame.matrix, left, top), right - left, bottom - top)
+        if is_aligned(hole.matrix):
+            first, upper, last, lower = pixels_of(hole.rect)
+            chosen: Any = np.s_[max(upper, 0) : max(lower, 0), max(first, 0) : max(last, 0)]
+        else:
+            chosen = _lines(hole, width, height)
+        part = canvas[chosen]
+        part[...] = noise.integers(0, 256, part.shape, np.uint8) if noise else np.array(erase.fill, np.uint8)
+        canvas[chosen] = part
+
+
+def _shifted(matrix: Affine, x: float, y: float) -> Affine:
+    return compose(matrix, (1.0, 0.0, x, 0.0, 1.0, y))
+
+
+def _lines(hole: Frame, width: int, height: int) -> NDArray[np.bool_]:
+    """`(height, width)` which pixels have their centre inside."""
+    spans = hole.spans(width, height)
+    columns = np.arange(width)
+    return np.asarray((columns >= spans[:, :1]) & (columns < spans[:, 1:]))
+
+
+def _inside(erase: Erase, width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """The rectangles, cut to the canvas; without those that lie beyond it."""
+    found = []
+    for left, top, right, bottom in erase.rects:
+        cut = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if cut[0] < cut[2] and cut[1] < cut[3]:
+            found.append(cut)
+    return found
+
+
+def _holes(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int) -> list[Polygon]:
+    """The rectangles that are seen, as convex polygons on the first canvas, cut to what is seen of it."""
+    back = np.eye(3)
+    region = _rectangle(0, 0, width, height)
+    holes: list[Polygon] = []
+    for op in ops:
+        if isinstance(op, Warp):
+            back = back @ np.linalg.inv(np.array(op.matrix).reshape(3, 3))
+            width, height = op.width, op.height
+            region = clip_polygon(region, _moved(_rectangle(0, 0, width, height), back))
+        elif isinstance(op, Erase):
+            holes += [_moved(_rectangle(*rect), back) for rect in _inside(op, width, height)]
+    return [hole for hole in (clip_polygon(hole, region) for hole in holes) if hole]
+
+
+def _rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def _moved(polygon: Polygon, matrix: Square) -> Polygon:
+    points = np.array([(x, y, 1.0) for x, y in polygon]) @ matrix.T
+    return [(float(x), float(y)) for x, y in points[:, :2] / points[:, 2:]]
+
+
+def _is_upright(piece: Square) -> bool:
+    steps = np.abs(np.roll(piece, -1, axis=0) - piece)
+    return bool((steps.min(axis=1) <= 1e-9).all())
+
+
+def _disjoint(holes: Sequence[Polygon]) -> list[Polygon]:
+    """Convex polygons that together cover what the given ones cover, and nothing twice."""
+    found: list[Polygon] = []
+    for hole in holes:
+        pieces = [hole]
+        for earlier in list(found):
+            pieces = [part for piece in pieces for part in _without(piece, earlier)]
+        found += pieces
+    return found
+
+
+def _without(piece: Polygon, hole: Polygon) -> list[Polygon]:
+    """The parts of a convex polygon outside another: beyond the first edge, then beyond the second of what is left, ..."""
+    if not clip_polygon(piece, hole):
+        return [piece]
+    beyond: list[Polygon] = []
+    for start, end in zip(hole, hole[1:] + hole[:1], strict=True):
+        inner, outer = _halves(piece, start, end, hole)
+        if len(outer) > 2 and polygon_area(outer) > 0:
+            beyond.append(outer)
+        piece = inner
+        if len(piece) < 3:
+            break
+    return beyond
+
+
+def _halves(
+    piece: Polygon, start: tuple[float, float], end: tuple[float, float], hole: Polygon
+) -> tuple[Polygon, Polygon]:
+    """What of a convex polygon lies on the hole's side of the line through an edge of it, and what on the other."""
+    (x, y), (u, v) = start, end
+    middle = sum(point[0] for point in hole) / len(hole), sum(point[1] for point in hole) / len(hole)
+    sign = 1.0 if (u - x) * (middle[1] - y) - (v - y) * (middle[0] - x) >= 0 else -1.0
+    sides = [sign * ((u - x) * (q - y) - (v - y) * (p - x)) for p, q in piece]
+    inner: Polygon = []
+    outer: Polygon = []
+    for at, (point, side) in enumerate(zip(piece, sides, strict=True)):
+        before, side_before = piece[at - 1], sides[at - 1]
+        if (side > 0 > side_before) or (side < 0 < side_before):
+            t = side_before / (side_before - side)
+            crossing = before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1])
+            inner.append(crossing)
+            outer.append(crossing)
+        if side >= 0:
+            inner.append(point)
+        if side <= 0:
+            outer.append(point)
+    return inner, outer
