@@ -6,13 +6,15 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pyarrow as pa
-from pyarrow import parquet
+from typing import TYPE_CHECKING
 
 from augsuite.dataset.fence import current
-from augsuite.dataset.files import entries
+from augsuite.dataset.files import entries, folders
 from augsuite.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet
 
 SUFFIX = ".parquet"
 IMAGE = ("file_name", "filename", "image_path", "path", "image")
@@ -38,16 +40,15 @@ def find_files(path: Path) -> list[Path]:
     """The file itself; or the files of a folder, of its `data` folder, or of the folders in it (one per split)."""
     if not path.is_dir():
         return [path] if path.suffix.lower() == SUFFIX and path.is_file() else []
-    folders = [path, path / "data"]
-    for folder in folders:
+    for folder in (path, path / "data"):
         found = _own(folder)
         if found:
             return found
-    return [file for folder in entries(path) if folder.is_dir() for file in _own(folder)]
+    return [file for folder in folders(path) for file in _own(folder)]
 
 
 def _own(folder: Path) -> list[Path]:
-    return [entry for entry in entries(folder) if entry.suffix.lower() == SUFFIX and entry.is_file()]
+    return entries(folder, (SUFFIX,))
 
 
 @contextlib.contextmanager
@@ -57,6 +58,9 @@ def opened(file: Path) -> Iterator[parquet.ParquetFile]:
     Raises:
         DataError: if it is none, or ends too early.
     """
+    import pyarrow as pa  # not above: every detection of a format comes by here
+    from pyarrow import parquet
+
     fence = current()
     if fence is not None:
         fence.check(str(file))
@@ -86,8 +90,8 @@ def split_of(file: Path, files: Sequence[Path]) -> str:
     name = re.split(r"[-_.]", file.stem)[0]
     if name in _SPLITS:
         return name
-    folders = {other.parent for other in files}
-    return file.parent.name if len(folders) > 1 or file.parent.name in _SPLITS else ""
+    homes = {other.parent for other in files}
+    return file.parent.name if len(homes) > 1 or file.parent.name in _SPLITS else ""
 
 
 def root_of(path: Path) -> Path:

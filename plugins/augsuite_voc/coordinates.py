@@ -10,20 +10,21 @@ Corners = NDArray[np.float64]
 _SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
 
 
-def to_continuous(corners: Corners, origin: int = 1) -> Corners:
-    """`(N, 4)` xmin, ymin, xmax, ymax of VOC to XYXY in continuous pixel space.
+def to_continuous(corners: Corners, origin: int = 1) -> None:
+    """Change xmin, ymin, xmax, ymax of VOC, in place, to XYXY in continuous pixel space.
 
     VOC counts pixels from 1 and both corners belong to the box, so a box of the single top left pixel is 1, 1, 1, 1, and covers
     0..1 in both directions.
 
     Args:
-        corners: as in the file.
+        corners: `(N, 4)` as in the file.
         origin: 1 for VOC as defined; 0 leaves corners as they are, for files that are VOC in name only.
 
     Source: VOC2012 devkit, section 4.2 of devkit_doc.pdf: "coordinates ... the top-left pixel in the image has coordinates (1,1)";
     areas there are `(xmax - xmin + 1) * (ymax - ymin + 1)` (VOCevaldet.m).
     """
-    return np.asarray(corners - _SHIFT) if origin else corners
+    if origin:
+        corners -= _SHIFT
 
 
 def from_continuous(boxes: Corners) -> Corners:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 
 from augsuite.dataset import Intake
+from augsuite.dataset.disk import scan
 from augsuite.dataset.files import entries, is_image, natural, read_head, read_text, walk
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "")
@@ -19,8 +22,14 @@ _CLASS_LINE = re.compile(r"^\S.*\s(-1|0|1)$")
 
 def detect(path: Path) -> float:
     """How sure a file or folder is VOC, by the root element of its first XML files."""
-    files = find_files(path)[1][:3] if path.is_dir() else [path]
-    return max((_score(file) for file in files), default=0.0)
+    if not path.is_dir():
+        return _score(path)
+    for folder in (path, *(path / name for name in _ANNOTATION_FOLDERS if name)):
+        found = nsmallest(3, (name for name in scan(folder).files if _is_xml(name)))
+        if found:
+            return max(_score(folder / name) for name in found)
+    files = find_files(path)
+    return max((_score(files.folder / name) for name in files.names[:3]), default=0.0)
 
 
 def _score(file: Path) -> float:
@@ -34,37 +43,58 @@ def _score(file: Path) -> float:
     return 0.9 if _ROOT.search(head) and any(mark in head for mark in marks) else 0.0
 
 
-def find_files(path: Path) -> tuple[Path, list[Path]]:
-    """The dataset's root and its XML files, those of subfolders too, in natural order."""
+@dataclass(frozen=True)
+class Files:
+    """The XML files of a dataset.
+
+    Attributes:
+        root: the dataset's folder.
+        folder: that of the XML files.
+        names: their paths in it, in natural order.
+    """
+
+    root: Path
+    folder: Path
+    names: list[str]
+
+    @property
+    def beside(self) -> str:
+        """The folder of the XML files, relative to the root; "" for the root itself."""
+        return "" if self.folder == self.root else self.folder.relative_to(self.root).as_posix()
+
+
+def find_files(path: Path, depth: int | None = None) -> Files:
+    """Find a dataset's XML files, those of subfolders too.
+
+    Args:
+        path: the dataset's folder, its folder of XML files, or one of them.
+        depth: how many folders deep to look; None for all.
+    """
     if path.is_file():
         folder = path.parent
-        return (folder.parent if folder.name.lower() == "annotations" else folder), [path]
-    if path.name.lower() == "annotations" and any(_is_xml(entry.name) for entry in entries(path)):
-        return path.parent, _walk(path)
+        root = folder.parent if folder.name.lower() == "annotations" else folder
+        return Files(root, folder, [path.name])
+    if path.name.lower() == "annotations" and any(_is_xml(name) for name in scan(path).files):
+        return Files(path.parent, path, _walk(path, depth))
     for name in _ANNOTATION_FOLDERS:
-        files = _walk(path / name) if name else [entry for entry in entries(path) if _is_xml(entry.name)]
-        if files:
-            return path, files
-    return path, []
-
-
-def annotation_folder(root: Path, file: Path) -> Path:
-    """The folder that image sets are relative to."""
-    for name in _ANNOTATION_FOLDERS:
-        if file.is_relative_to(root / name):
-            return root / name
-    return file.parent
+        names = _walk(path / name, depth) if name else [entry.name for entry in entries(path, (".xml",))]
+        if names:
+            return Files(path, path / name if name else path, names)
+    return Files(path, path, [])
 
 
 def _is_xml(name: str) -> bool:
     return name.lower().endswith(".xml") and not name.startswith(".")
 
 
-def _walk(folder: Path) -> list[Path]:
+def _walk(folder: Path, depth: int | None) -> list[str]:
     found = [
-        f"{parent}/{name}" if parent else name for parent, names in walk(folder) for name in names if _is_xml(name)
+        f"{parent}/{name}" if parent else name
+        for parent, names in walk(folder, depth)
+        for name in names
+        if _is_xml(name)
     ]
-    return [folder / name for name in sorted(found, key=natural)]
+    return found if all("/" not in name for name in found) else sorted(found, key=natural)
 
 
 def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str, str]:
@@ -81,7 +111,7 @@ def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str,
     Raises:
         DataError: if a list cannot be read.
     """
-    files = [path for path in entries(root / "ImageSets" / "Main") if path.suffix == ".txt"]
+    files = entries(root / "ImageSets" / "Main", (".txt",))
     files.sort(key=lambda path: path.stem == "trainval")
     splits: dict[str, str] = {}
     for file in files:
@@ -90,11 +120,13 @@ def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str,
         marked = bool(names) and all(_CLASS_LINE.match(name) and name not in stems for name in names)
         if marked and "_" in file.stem:
             continue
+        split = file.stem
         for line in names:
             name = line.rsplit(maxsplit=1)[0] if marked else line
-            plain = posixpath.splitext(name)[0]
-            name = plain if name not in stems and plain in stems and is_image(Path(name)) else name
-            known = splits.setdefault(name, file.stem)
-            if file.stem not in {known, "trainval"}:
+            if name not in stems:
+                plain = posixpath.splitext(name)[0]
+                name = plain if plain in stems and is_image(name) else name
+            known = splits.setdefault(name, split)
+            if split not in (known, "trainval"):
                 intake.note(f"{file}: images that are in {known} too stay there")
     return splits
