@@ -6,15 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augsuite.augment import resample
-from augsuite.augment.plan import Fill
-from augsuite.augment.warp import Affine, Frame, compose, is_aligned, pixels_of
+from augsuite.augment.moving import moved
+from augsuite.augment.plan import Fill, Warp
+from augsuite.augment.warp import Affine, Course, Frame, compose, is_aligned, pixels_of
+from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
+from augsuite.dataset.sample_shapes import joined
 
 Part = tuple[int, int, int, int]
 """First column, first row, one past last column and row."""
+
+
+def as_array(matrix: Affine) -> NDArray[np.float64]:
+    """`(3, 3)`."""
+    return np.array([*matrix, 0.0, 0.0, 1.0]).reshape(3, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,60 @@ class Layer:
     source: Source
     matrix: Affine
     rect: Part
+
+
+def lay(sample: Sample, matrix: Affine, rect: Part, width: int, height: int) -> Sample:
+    """Bring what belongs to a sample onto a collage.
+
+    Args:
+        sample: an arranged sample.
+        matrix: aligned; from its pixels to those of the collage.
+        rect: what of the collage it covers, inside the collage; not empty.
+        width: of the collage, in pixels.
+        height: of the collage, in pixels.
+
+    Returns:
+        Boxes and shapes cut to `rect`, without those of which nothing is seen.
+    """
+    a, b, c, d, e, f = matrix
+    left, top, right, bottom = rect
+    cut = Warp((a, b, c - left, d, e, f - top, 0, 0, 1), right - left, bottom - top)
+    shift = Warp((1, 0, left, 0, 1, top, 0, 0, 1), width, height)
+    course = Course(sample.source.width, sample.source.height, [cut, shift])
+    boxes, share = course.place(sample.boxes)
+    kept = share > 0
+    return Sample(
+        source=sample.source,
+        boxes=boxes[kept],
+        labels=sample.labels[kept],
+        weights=sample.weights[kept],
+        rows=sample.rows[kept],
+        targets=sample.targets,
+        image_row=sample.image_row,
+        matrix=as_array(matrix) @ sample.matrix,
+        lazy=moved(sample.lazy, course, kept),
+    )
+
+
+def join(samples: Sequence[Sample], own: Sample, source: Source) -> Sample:
+    """The boxes of several samples as one sample.
+
+    Args:
+        samples: with boxes and shapes in pixels of `source`.
+        own: whose image row and matrix the result has.
+        source: the pixels.
+    """
+    return Sample(
+        source=source,
+        boxes=np.concatenate([sample.boxes for sample in samples]),
+        labels=np.concatenate([sample.labels for sample in samples]),
+        weights=np.concatenate([sample.weights for sample in samples]),
+        rows=np.concatenate([sample.rows for sample in samples]),
+        targets=own.targets,
+        image_row=own.image_row,
+        matrix=own.matrix,
+        lazy=joined([(sample.lazy, len(sample.boxes)) for sample in samples]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

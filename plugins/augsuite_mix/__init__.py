@@ -10,11 +10,18 @@ from augsuite.spec import Ref, TransformSpec
 
 @hookimpl
 def augsuite_transforms() -> Iterator[TransformSpec]:
-    """Mixup, for image labels and for boxes."""
+    """For image labels and for boxes."""
     yield TransformSpec(
         name="mixup",
         summary="blend two images; labels are shared out, boxes of both stay with a weight",
         kind="mix",
         params=Ref("augsuite_mix.mixup:Mixup"),
         source="Zhang et al. 2018, arXiv:1710.09412; for boxes Zhang et al. 2019, section 3.1, arXiv:1902.04103",
+    )
+    yield TransformSpec(
+        name="mosaic",
+        summary="lay several images side by side in a grid on one canvas",
+        kind="mix",
+        params=Ref("augsuite_mix.mosaic:Mosaic"),
+        source="Bochkovskiy et al. 2020, section 3.4, arXiv:2004.10934; github.com/ultralytics/ultralytics, data/augment.py",
     )
