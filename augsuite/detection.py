@@ -7,10 +7,12 @@ from pathlib import Path
 
 from augsuite import registry
 from augsuite.config import check_options as check_named
+from augsuite.dataset.disk import remembering
 from augsuite.errors import ConfigError
 from augsuite.spec import FormatSpec
 
 
+@remembering()
 def detect(path: Path) -> FormatSpec:
     """Find the format of a file or folder.
 

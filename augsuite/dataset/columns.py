@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ class GrowingExtras:
             said = self._said[key] = (array("q"), [])
         said[0].append(row)
         said[1].append(value)
+
+    def add_all(self, key: str, rows: Iterable[int], values: Iterable[Any]) -> None:
+        """Take many values of one key."""
+        listed = array("q", rows)
+        if not listed:
+            return
+        said = self._said.setdefault(key, (array("q"), []))
+        said[0].extend(listed)
+        said[1].extend(values)
 
     def exchange_last(self, key: str, value: Any) -> None:
         """Put another value in the place of the one that came last."""

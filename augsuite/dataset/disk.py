@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator
+from contextvars import ContextVar
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +54,15 @@ def _read(path: str) -> bytes:
             fence.check(path)
             descriptor = os.open(path, flags)
     try:
-        size = os.fstat(descriptor).st_size + 1
-        parts = []
+        about = os.fstat(descriptor)
+        size = about.st_size + 1
+        data = os.read(descriptor, size)
+        if len(data) == about.st_size and stat.S_ISREG(about.st_mode):
+            return data
+        parts = [data]
         while data := os.read(descriptor, size):  # one call reads 2 GiB at most
             parts.append(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 
@@ -103,9 +111,12 @@ def line_of(data: bytes, offset: int) -> int:
     return data.count(b"\n", 0, offset) + 1
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[str | int]:
     """A sort key under which `img2` comes before `img10`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [int(part) if number else part for number, part in zip(cycle((False, True)), _DIGITS(name), strict=False)]
+
+
+_DIGITS = re.compile(r"([0-9]{1,300})").split  # text, number, text, number ...; Python reads no number of 5,000 digits
 
 
 class Listing(NamedTuple):
@@ -122,8 +133,31 @@ class Listing(NamedTuple):
     links: frozenset[str] = frozenset()
 
 
+_memory: ContextVar[dict[str, Listing] | None] = ContextVar("memory", default=None)
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """List each folder once, inside the block: one format after another looks at the same ones."""
+    token = _memory.set({})
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
 def scan(folder: str | os.PathLike[str]) -> Listing:
     """List a folder, on disk or in an archive; empty where it cannot be read."""
+    memory = _memory.get()
+    if memory is None:
+        return _scan(folder)
+    place = os.fspath(folder)
+    if place not in memory:
+        memory[place] = _scan(folder)
+    return memory[place]
+
+
+def _scan(folder: str | os.PathLike[str]) -> Listing:
     try:
         if isinstance(folder, ArchivePath):
             return Listing(*names(folder))
@@ -141,7 +175,7 @@ def scan(folder: str | os.PathLike[str]) -> Listing:
         return Listing(folders, files, frozenset(links))
     except (OSError, ValueError):
         if not isinstance(folder, ArchivePath) and isinstance(found := at(Path(folder)), ArchivePath):
-            return scan(found)
+            return _scan(found)
         return Listing([], [])
 
 
@@ -197,15 +231,28 @@ def walk(folder: str | os.PathLike[str], depth: int | None = None) -> Iterator[t
         waiting.extend(below)
 
 
-def entries(folder: Path) -> list[Path]:
+def entries(folder: Path, endings: tuple[str, ...] | None = None) -> list[Path]:
     """What a folder holds, hidden entries left out, in natural order; empty where it cannot be read.
+
+    Args:
+        folder: on disk or in an archive.
+        endings: only files whose names, in small letters, end with one of these.
 
     Raises:
         DataError: at a file to which a link leads out of the dataset's folder, behind a fence.
     """
     listed = scan(folder)
-    check_links(folder, listed.files, listed.links)
-    return [folder / name for name in sorted(listed.folders + listed.files, key=natural)]
+    if endings is None:
+        names = listed.folders + listed.files
+    else:
+        names = [name for name in listed.files if name.lower().endswith(endings)]
+    check_links(folder, names, listed.links)
+    return [folder / name for name in sorted(names, key=natural)]
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, hidden ones left out, in natural order."""
+    return [folder / name for name in sorted(scan(folder).folders, key=natural)]
 
 
 def write_files(folder: str, files: Iterable[tuple[str, bytes]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from augsuite.dataset.disk import (
     Listing,
     check_links,
     entries,
+    folders,
     line_of,
     natural,
     not_utf8,
@@ -34,6 +36,7 @@ __all__ = [
     "Listing",
     "check_links",
     "entries",
+    "folders",
     "inside",
     "is_image",
     "line_of",
@@ -63,9 +66,9 @@ def plain(name: str, what: str) -> str:
     return name
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: str | Path) -> bool:
     """Whether a file's name ends like that of an image."""
-    return path.suffix.lower() in SUFFIXES
+    return os.fspath(path).lower().endswith(SUFFIXES)
 
 
 def unique(paths: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from augsuite.dataset.files import entries, read_head
+from augsuite.dataset.files import entries, folders, read_head
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"file_name"', b'"image_id"', b'"bbox"')
 _HEAD = 1 << 16
@@ -13,6 +13,7 @@ _KIND = re.compile(r"^(instances|person_keypoints|captions|stuff|panoptic|image_
 _SPLIT = re.compile(
     r"^(train|val|valid|validation|test|minitrain|minival|trainval|dev)(-?dev|-?challenge)?[0-9]*$", re.IGNORECASE
 )
+_MANY = 1000  # a dataset in COCO has a few; so many are of another format
 _GENERIC = "_annotations.coco"
 
 
@@ -47,9 +48,11 @@ def find_files(folder: Path) -> list[Path]:
     """
     files = _json(folder / "annotations")
     if not files:
-        files = [file for sub in entries(folder) if sub.is_dir() for file in _beside_images(sub)]
+        files = [file for sub in folders(folder) for file in _beside_images(sub)]
     if not files:
         files = _json(folder)
+    if len(files) > _MANY:
+        return files
     for kind in ("instances", "person_keypoints"):
         chosen = [file for file in files if _KIND.match(file.stem) and file.stem.startswith(kind)]
         if chosen:
@@ -66,12 +69,12 @@ def _rank(file: Path) -> int:
 
 
 def _json(folder: Path) -> list[Path]:
-    return [path for path in entries(folder) if path.suffix.lower() == ".json" and path.is_file()]
+    return entries(folder, (".json",))
 
 
 def _beside_images(folder: Path) -> list[Path]:
     files = _json(folder)
-    return [file for file in files if file.stem == _GENERIC] or [file for file in files if _score(file) > 0]
+    return [file for file in files if file.stem == _GENERIC] or [file for file in files[:_MANY] if _score(file) > 0]
 
 
 def split_of(file: Path, alone: bool) -> str:

@@ -43,7 +43,7 @@ def find_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path] if path.suffix.lower() in SUFFIXES else []
     for folder in (path, path / "annotations"):
-        files = [entry for entry in entries(folder) if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+        files = entries(folder, SUFFIXES)
         if files:
             return files
     return []

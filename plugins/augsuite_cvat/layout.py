@@ -8,6 +8,7 @@ from pathlib import Path
 from augsuite.dataset.files import entries, read_head
 
 _HEAD = 1 << 16
+_MANY = 1000  # a dataset in CVAT has a few files; so many are of another format
 _ROOT = re.compile(rb"<annotations[\s>]")
 _MARKS = re.compile(rb"<(image|track|meta|version)[\s>/]")
 _SPLIT = re.compile(r"(train|val|valid|validation|test|trainval|dev)[0-9]*", re.IGNORECASE)
@@ -31,9 +32,9 @@ def _score(file: Path) -> float:
 
 def find_files(folder: Path) -> list[Path]:
     """The XML files of a dataset's folder: `annotations.xml`, or one for each split."""
-    files = [path for path in entries(folder) if path.suffix.lower() == ".xml" and path.is_file()]
+    files = entries(folder, (".xml",))
     main = [path for path in files if path.name == "annotations.xml"]
-    return main or [path for path in files if len(files) == 1 or _score(path) > 0]
+    return main or [path for path in files[:_MANY] if len(files) == 1 or _score(path) > 0]
 
 
 def split_of(file: Path, alone: bool) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from augsuite.dataset import Annotations, Categories, Dataset, Images, Intake
-from augsuite.dataset.files import entries, inside, is_image, natural, plain, scan, unique, walk
+from augsuite.dataset.files import folders, inside, is_image, natural, plain, scan, unique, walk
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 
@@ -110,11 +110,11 @@ def _splits(path: Path) -> list[tuple[str, Path]]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [entry for entry in entries(path) if entry.is_dir()]
+    return folders(path)
 
 
 def _has_own_images(folder: Path) -> bool:
-    return any(is_image(Path(name)) for name in scan(folder).files)
+    return any(is_image(name) for name in scan(folder).files)
 
 
 def _has_images(folder: Path) -> bool:
@@ -127,7 +127,7 @@ def _walk(folder: Path) -> tuple[list[str], int]:
     others = 0
     for parent, names in walk(folder):
         for name in names:
-            if is_image(Path(name)):
+            if is_image(name):
                 found.append(f"{parent}/{name}" if parent else name)
             else:
                 others += 1

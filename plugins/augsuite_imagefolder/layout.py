@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augsuite.dataset.files import entries, read_head
+from augsuite.dataset.files import folders, read_head
 
 NAMES = ("metadata.jsonl", "metadata.csv")
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "valid", "val": "val", "dev": "dev", "test": "test", "testing": "test"}  # fmt: skip
@@ -22,7 +22,7 @@ def find_files(path: Path) -> list[tuple[Path, str]]:
     if own:
         return [(own, SPLITS.get(path.name, ""))]
     for folder in (path, path / "data"):
-        found = [(file, below.name) for below in entries(folder) if below.is_dir() and (file := _own(below))]
+        found = [(file, below.name) for below in folders(folder) if (file := _own(below))]
         if found:
             return found
     return []

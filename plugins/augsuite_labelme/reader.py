@@ -103,7 +103,7 @@ def _list(path: Path) -> tuple[Path, list[tuple[str, str]], list[str]]:
             stem, suffix = posixpath.splitext(name)
             if suffix.lower() == SUFFIX:
                 found.append((home + stem, suffix))
-            elif is_image(Path(name)):
+            elif is_image(name):
                 images.append(home + name)
     return path, found, images
 
@@ -257,12 +257,12 @@ def _dataset(tables: _Tables, root: Path, *, sort: bool) -> Dataset:
     return Dataset(images, Categories.of(rows), annotations, root=root, extra=extra)
 
 
-def _key(place: str) -> list[list[tuple[int, int, str]]]:
+def _key(place: str) -> list[tuple[int, list[str | int]]]:
     """The order in which `walk` comes to a file: those of a folder before those below it."""
     folder, name = posixpath.split(place)
     return [
-        *([[(0, 0, ""), *natural(part)] for part in folder.split("/")] if folder else []),
-        [(-1, 0, ""), *natural(name)],
+        *([(0, natural(part)) for part in folder.split("/")] if folder else []),
+        (-1, natural(name)),
     ]
 
 

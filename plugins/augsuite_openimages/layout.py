@@ -37,7 +37,7 @@ def find_files(path: Path) -> list[File]:
 
 
 def _listed(folder: Path) -> list[File]:
-    return [file for entry in entries(folder) if (file := _of(entry)) is not None]
+    return [file for entry in entries(folder, (".csv",)) if (file := _of(entry)) is not None]
 
 
 def _of(path: Path) -> File | None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from augsuite.dataset.files import entries
+from augsuite.dataset.files import entries, folders
 from augsuite.dataset.images import SUFFIXES
 from augsuite.errors import DataError
 from augsuite_webdataset.sample import HEAD
@@ -58,7 +58,7 @@ def find_shards(path: Path) -> list[Path]:
         return [Path(os.fspath(path))] if path.name.lower().endswith(_ENDINGS) else []
     if not path.is_dir():
         return []
-    return _own(path) or [shard for folder in entries(path) if folder.is_dir() for shard in _own(folder)]
+    return _own(path) or [shard for folder in folders(path) for shard in _own(folder)]
 
 
 def _is_archive(path: Path) -> bool:
@@ -67,7 +67,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def _own(folder: Path) -> list[Path]:
-    return [entry for entry in entries(folder) if entry.name.lower().endswith(_ENDINGS) and os.path.isfile(entry)]  # noqa: PTH113
+    return [entry for entry in entries(folder, _ENDINGS) if os.path.isfile(entry)]  # noqa: PTH113
 
 
 def parse(name: str) -> tuple[str, str]:

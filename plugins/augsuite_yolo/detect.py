@@ -45,7 +45,7 @@ def _labels(root: Path) -> tuple[bool, bool]:
             said = _is_label(folder / name)
             looked += said is not None
             found = found or bool(said)
-        images = images or any(is_image(Path(name)) for name in listed.files[:_ENTRIES])
+        images = images or any(is_image(name) for name in listed.files[:_ENTRIES])
         if depth < _DEPTH:
             waiting.extend((folder / name, depth + 1) for name in sorted(listed.folders)[:8])
     return found, images

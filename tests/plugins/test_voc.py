@@ -131,7 +131,7 @@ def test_an_invalid_object_is_named_and_can_be_left_out(tmp_path, objects, line)
         (b'<!DOCTYPE a [<!ENTITY x "y">]><annotation><object><name>&x;</name></object></annotation>', "XML entity"),
         (b"<annotation><filename>caf\xe9.jpg</filename></annotation>", "malformed XML (not well-formed"),
         (b"<root><filename/></root>", "expected the root element <annotation>, got <root>"),
-        (b"<annotation><filename>../../x.jpg</filename><object/></annotation>", "leads outside the dataset's folder"),
+        (b"<annotation><filename>../../x.jpg</filename></annotation>", "leads outside the dataset's folder"),
         (b"<annotation><size><width>ten</width></size></annotation>", "size.width: expected a whole number of pixels, got 'ten'"),
     ],
 )  # fmt: skip
