@@ -165,7 +165,7 @@ def convert(
     if stream:
         _check_stream(reading, writing, sidecar)
     check_target(None, Path(target), overwrite, found)
-    intake = Intake(skip_invalid, allow_outside, wants=None if sidecar else _wanted(writing))
+    intake = Intake(skip_invalid, allow_outside, wants=None if sidecar else _wanted(reading, writing, given))
     of_reader = {key: given[key] for key in given.keys() & options_of(reading, "read")}
     of_writer = {key: given[key] for key in given.keys() & options_of(writing, "write")}
     check_options(writing, "write", of_writer)
@@ -202,6 +202,7 @@ def _check_stream(reading: FormatSpec, writing: FormatSpec, sidecar: bool) -> No
         raise ConfigError("a sidecar holds the whole dataset, and cannot be streamed. Drop --sidecar or --stream.")
 
 
-def _wanted(spec: FormatSpec) -> frozenset[str]:
-    """The extras that a format's writer looks at."""
-    return spec.keeps | ({"segmentation"} if "polygons" in spec.keeps else frozenset())
+def _wanted(reading: FormatSpec, writing: FormatSpec, given: Mapping[str, str]) -> frozenset[str]:
+    """The extras that a format's writer looks at; all of them where it may write its own as they were."""
+    options = [option for option in writing.options if option.name in given or reading.name == writing.name]
+    return writing.keeps.union(*(option.wants for option in options))

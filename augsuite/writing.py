@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -159,9 +159,10 @@ class _Writing:
 
     def _check_lossless(self, keeping: Keeping) -> None:
         done = self.done
-        done.losses = Losses(keeping.losses())
-        done.losses.update(+self.of_writer)
-        done.lost = describe(done.losses, self.names) if self.names else []
+        total = Counter(keeping.losses())
+        total.update(self.of_writer)  # counts below zero are what a writer takes back
+        done.losses = Losses(+total)
+        done.lost = describe(done.losses, self.names) if self.names is not None else []
         if self.lossless and done.losses:
             raise DataError(
                 f"{self.target}: the format {self.spec.name} would lose {'; '.join(done.lost)}. Nothing was written; "

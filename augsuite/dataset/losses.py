@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from augsuite.dataset.checks import kept
-from augsuite.dataset.shapes import is_polygons
 from augsuite.dataset.tables import ABSENT, Dataset, Extra, Rows
 
 
@@ -45,6 +44,8 @@ class Keeping:
             keep are still there.
         """
         keeps, lost = self._keeps, self._lost
+        self._ids["image ids"].look_at(data.images.ids)
+        self._ids["annotation ids"].look_at(data.annotations.ids)
         table = data.annotations
         if "image_labels" not in keeps and not table.is_box.all():
             lost["image labels"] += int((~table.is_box).sum())
@@ -71,8 +72,8 @@ class Keeping:
     def _count(self, data: Dataset, present: np.ndarray) -> None:
         keeps, lost = self._keeps, self._lost
         images, categories, table = data.images, data.categories, data.annotations
-        self._ids["image ids"].add(images.ids)
-        self._ids["annotation ids"].add(table.ids)
+        self._ids["image ids"].left += len(images)
+        self._ids["annotation ids"].left += len(table)
         if "splits" not in keeps:
             lost["splits"] += int((images.splits != "").sum())
         if "sizes" not in keeps:
@@ -81,8 +82,6 @@ class Keeping:
             lost["ignore"] += int(table.ignore.sum())
         for extras in (images.extra, table.extra):
             lost.update(_extras(extras, keeps))
-        if "polygons" in keeps and "segmentation" in table.extra and "segmentation" not in keeps:
-            lost["segmentation"] -= sum(is_polygons(value) for value in table.extra["segmentation"].tolist())
         used = np.bincount(table.category_rows, minlength=len(categories))
         self._used = used if self._used is None else self._used + used
         self._whole = _extras(categories.extra, keeps) + Counter(_whole(data.extra, keeps))
@@ -93,7 +92,9 @@ class Keeping:
         """Kind -> how many values of all parts are lost."""
         lost = self._lost + self._whole
         if "ids" not in self._keeps:
-            lost.update({name: ids.said for name, ids in self._ids.items() if name.replace(" ", "_") not in self._keeps})
+            lost.update(
+                {name: ids.said for name, ids in self._ids.items() if name.replace(" ", "_") not in self._keeps}
+            )
         if "unused_categories" not in self._keeps and self._used is not None:
             lost["unused categories"] += int((self._used == 0).sum())
         return +lost
@@ -105,14 +106,15 @@ class _Count:
     def __init__(self) -> None:
         self._rows = 0
         self._plain = True
+        self.left = 0
 
-    def add(self, ids: Rows) -> None:
+    def look_at(self, ids: Rows) -> None:
         self._plain = self._plain and _counts_rows(ids, self._rows)
         self._rows += len(ids)
 
     @property
     def said(self) -> int:
-        return 0 if self._plain else self._rows
+        return 0 if self._plain else self.left
 
 
 def _counts_rows(ids: Rows, first: int) -> bool:

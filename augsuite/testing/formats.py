@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ import numpy as np
 from augsuite import conversion
 from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ABSENT, Dataset, Intake
+from augsuite.dataset.archives import ArchivePath
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.images import read_size
-from augsuite.dataset.archives import ArchivePath
 from augsuite.dataset.locate import locate
+from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.shapes import polygons
 from augsuite.errors import AugsuiteError, DataError
 from augsuite.protocols import Losses
@@ -36,7 +37,7 @@ from augsuite.testing.examples import example_datasets, renamed, with_notes, wit
 
 KEEPS = frozenset(
     {"names", "boxes", "image_labels", "ids", "splits", "sizes", "ignore", "empty_images", "unused_categories"}
-    | {"image_ids", "segmentation", "polygons", "score", "*"}
+    | {"image_ids", "segmentation", "score", "*"}
 )
 TOLERANCE = 1e-6
 """How far, in pixels, a coordinate may move without being counted as a loss."""
@@ -151,7 +152,9 @@ def check_archives(spec: FormatSpec, folder: Path) -> None:
         except DataError:
             continue
         expected = with_sizes(conversion.read(plain, spec))
-        if any(isinstance(expected.path(row), ArchivePath) for row in np.flatnonzero(expected.images.files != "")):
+        if any(
+            isinstance(expected.path(row), ArchivePath) for row in range(len(expected)) if expected.images.files[row]
+        ):
             return  # a format that lies in archives of its own is not packed once more
         for suffix in ("zip", "tar"):
             place = folder / f"{suffix} {name}"
@@ -209,18 +212,33 @@ def read_or_refuse(spec: FormatSpec, path: Path, *, skip_invalid: bool = False) 
 def differences(given: Dataset, back: Dataset, losses: Losses) -> list[str]:
     """What differs between a dataset and what was read back, beyond what was counted as lost.
 
+    See `count_differences`.
+    """
+    seen, problems = count_differences(given, back, losses)
+    return problems + [
+        f"{kind}: {count} differ, {losses[kind]} counted" for kind, count in seen.items() if count > losses[kind]
+    ]
+
+
+def count_differences(given: Dataset, back: Dataset, losses: Losses) -> tuple[Counter[str], list[str]]:
+    """What differs between a dataset and what was read back: by kind, and what no count of losses can excuse.
+
     Images are matched by their files' content, or by name and split where there is no file; annotations of an image by category and
     box. A value that was absent may come back as anything.
     """
     seen: Counter[str] = Counter()
     problems: list[str] = []
-    theirs = _by_identity(back)
     if given.extra:
-        seen.update({key: 1 for key, value in given.extra.items() if not _same(value, back.extra.get(key, ABSENT))})
+        seen.update(
+            {
+                key: 1
+                for key, value in given.extra.items()
+                if not is_spelling(key) and not _same(value, back.extra.get(key, ABSENT))
+            }
+        )
     matched: set[int] = set()
-    for identity, row in _by_identity(given).items():
-        other = theirs.get(identity)
-        if other is None:
+    for row, other in _matched(given, back):
+        if other < 0:
             empty = not len(given.rows_of(row))
             absent = not given.images.files[row]
             seen[
@@ -235,7 +253,8 @@ def differences(given: Dataset, back: Dataset, losses: Losses) -> list[str]:
         seen["image names"] += given.images.names[row] != back.images.names[other]
         seen["splits"] += given.images.splits[row] != back.images.splits[other]
         seen["image ids"] += _says(given.images.ids) and given.images.ids[row] != back.images.ids[other]
-        seen["image sizes"] += given.images.sizes[row].tolist() != _size(back, other)
+        known = bool((given.images.sizes[row] > 0).all())
+        seen["image sizes"] += known and given.images.sizes[row].tolist() != _size(back, other)
         _compare_extras(seen, given.images.extra, row, back.images.extra, other)
         _compare_annotations(seen, given, row, back, other, losses)
     if len(matched) != len(back):
@@ -250,19 +269,34 @@ def differences(given: Dataset, back: Dataset, losses: Losses) -> list[str]:
             _says(given.categories.ids) and given.categories.ids[row] != back.categories.ids[found[0]]
         )
         _compare_extras(seen, given.categories.extra, row, back.categories.extra, int(found[0]))
-    return problems + [
-        f"{kind}: {count} differ, {losses[kind]} counted" for kind, count in (+seen).items() if count > losses[kind]
-    ]
+    return +seen, problems
 
 
-def _by_identity(data: Dataset) -> dict[tuple[str, ...], int]:
-    identities: dict[tuple[str, ...], int] = {}
-    for row in range(len(data)):
-        if data.images.files[row]:
-            identities[("file", hashlib.sha256(data.path(row).read_bytes()).hexdigest())] = row
-        else:
-            identities[("name", data.images.names[row], data.images.splits[row])] = row
-    return identities
+def _matched(given: Dataset, back: Dataset) -> list[tuple[int, int]]:
+    """Each image's row, and that of what it became, or -1; of several alike first those that kept their names."""
+    free: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row in range(len(back)):
+        free[_identity(back, row)].append(row)
+    pairs = dict.fromkeys(range(len(given)), -1)
+    for named in (True, False):
+        for row, found in pairs.items():
+            alike = [
+                other for other in free[_identity(given, row)] if not named or _name(given, row) == _name(back, other)
+            ]
+            if found < 0 and alike:
+                pairs[row] = alike[0]
+                free[_identity(given, row)].remove(alike[0])
+    return list(pairs.items())
+
+
+def _identity(data: Dataset, row: int) -> tuple[str, ...]:
+    if data.images.files[row]:
+        return ("file", hashlib.sha256(data.path(row).read_bytes()).hexdigest())
+    return ("name", *_name(data, row))
+
+
+def _name(data: Dataset, row: int) -> tuple[str, str]:
+    return data.images.names[row], data.images.splits[row]
 
 
 def _size(data: Dataset, row: int) -> list[int]:
@@ -280,6 +314,8 @@ def _compare_extras(
     seen: Counter[str], extra: Mapping[str, Any], row: int, others: Mapping[str, Any], other: int
 ) -> None:
     for key, values in extra.items():
+        if is_spelling(key):
+            continue
         theirs = others[key][other] if key in others else ABSENT
         same = _same_shape if key == "segmentation" else _same
         seen[key] += values[row] is not ABSENT and not same(values[row], theirs)
@@ -299,7 +335,7 @@ def _same_shape(first: Any, second: Any) -> bool:
 def _same(first: Any, second: Any) -> bool:
     if first is ABSENT or second is ABSENT:
         return first is second
-    return bool(msgspec.json.encode(first) == msgspec.json.encode(second))
+    return bool(msgspec.json.decode(msgspec.json.encode(first)) == msgspec.json.decode(msgspec.json.encode(second)))
 
 
 def _compare_annotations(

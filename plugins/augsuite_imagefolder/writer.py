@@ -12,6 +12,7 @@ import numpy as np
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.files import inside, unique
+from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.packing import encode, packed
 from augsuite.dataset.parts import ByImage
 from augsuite.dataset.progress import track
@@ -43,7 +44,7 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
     losses["category ids"] += _lost_category_ids(data)
     lost = {key: sum(value is not ABSENT for value in values) for key, values in data.categories.extra.items()}
     losses.update(lost)
-    losses.update(dict.fromkeys(data.extra, 1))
+    losses.update({key: 1 for key in data.extra if not is_spelling(key)})
     losses["unused categories"] += 0
     lines = _lines(data, written)
     opened = {}

@@ -16,7 +16,7 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         summary="YOLO: a text file per image; data.yaml (Ultralytics), or obj.data and obj.names (darknet)",
         patterns=("data.yaml", "*.yaml", "obj.data", "obj.names", "classes.txt", "labels/**/*.txt"),
         keeps=frozenset(
-            {"names", "boxes", "splits", "sizes", "empty_images", "unused_categories", "polygons", "score"}
+            {"names", "boxes", "splits", "sizes", "empty_images", "unused_categories", "score"}
             | {"yolo.keypoints", "yolo.task", "yolo.yaml"}
         ),
         detect=Ref("augsuite_yolo.detect:detect"),
@@ -34,6 +34,7 @@ def augsuite_formats() -> Iterator[FormatSpec]:
                 "detect: boxes; segment: polygons, all boxes as rectangles; default: as a YOLO dataset was read, else detect",
                 choices=("detect", "segment"),
                 on="write",
+                wants=frozenset({"segmentation"}),
             ),
             OptionSpec(
                 "clip",

@@ -157,18 +157,17 @@ def _ring(box: list[float], size: list[int], shape: Any, batch: Batch, lost: Cou
     edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     rings = polygons(shape) if is_polygons(shape) and min(size) > 0 else None
     if rings is None or len(rings) != 1:
-        lost["segmentation"] += is_polygons(shape)
         return _rectangle(edges)
     pairs = np.round(np.array(rings[0]).reshape(-1, 2) / size, _DIGITS)
     if not np.isfinite(pairs).all():
-        lost["segmentation"] += 1
         return _rectangle(edges)
     low, high = pairs.min(axis=0), pairs.max(axis=0)
     around = np.concatenate([(low + high) / 2, high - low]).astype(np.float32)
     if batch.clip and ((around < 0) | (around > 1)).any():
         pairs = np.clip(pairs, 0, 1)
-        lost["segmentation"] += 1
-    elif (np.abs(np.concatenate([low, high]) - edges) * np.tile(size, 2) > NEAR_PX).any():
+        return [float(value) for value in pairs.reshape(-1)]
+    lost["segmentation"] -= 1  # the core counted it, since most datasets are written as boxes
+    if (np.abs(np.concatenate([low, high]) - edges) * np.tile(size, 2) > NEAR_PX).any():
         lost[REDRAWN] += 1
     return [float(value) for value in pairs.reshape(-1)]
 

@@ -114,7 +114,7 @@ def _safe(name: str, file: str) -> str:
     if path is None:
         raise DataError(f"image {name!r} would be written outside the output. Rename it.")
     path = path.removeprefix("images/")  # a folder of that name means something here
-    return path if is_image(Path(path)) or not is_image(Path(file)) else path + posixpath.splitext(file)[1]
+    return path if is_image(path) or not is_image(file) else path + posixpath.splitext(file)[1]
 
 
 def _batches(
@@ -124,8 +124,6 @@ def _batches(
     table = _upright(data, losses)
     task = task or str(data.extra.get("yolo.task", "detect"))
     shapes = {"segment": "all", "mixed": "some"}.get(task, "none") if not keypoints else "none"
-    if shapes == "none" and "segmentation" in table.extra:
-        losses["segmentation"] = _said(table.extra["segmentation"])
     if not keypoints and "yolo.keypoints" in table.extra:
         losses["yolo.keypoints"] = _said(table.extra["yolo.keypoints"])
     keys = ["score"] + ["segmentation"] * (shapes != "none") + ["yolo.keypoints"] * bool(keypoints)
