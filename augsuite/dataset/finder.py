@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augsuite.dataset.archives import ArchivePath
 from augsuite.dataset.disk import scan
 from augsuite.dataset.fence import Fence
@@ -79,13 +82,46 @@ class Finder:
         """
         found = self.look(name, stem=stem)
         if found is None:
-            how = "by a link " if inside(name.replace("\\", "/")) else ""
-            raise DataError(
-                f"the name {name!r} leads {how}outside the dataset's folder {self.root}. Name the image by a path inside it, "
-                "or pass --allow-outside if you trust it"
-            )
+            raise DataError(self._leads_outside(name))
         self.missing += not found
         return found
+
+    def _leads_outside(self, name: str) -> str:
+        how = "by a link " if inside(name.replace("\\", "/")) else ""
+        return (
+            f"the name {name!r} leads {how}outside the dataset's folder {self.root}. Name the image by a path inside it, "
+            "or pass --allow-outside if you trust it"
+        )
+
+    def find_many(self, names: NDArray[np.object_]) -> tuple[NDArray[np.object_], dict[int, str]]:
+        """As `find` for each of many names, and much faster; counts nothing.
+
+        Args:
+            names: `(N,)` what the annotation file calls them.
+
+        Returns:
+            `(N,)` the paths; and for each row whose name leads outside the root what is wrong with it, its path being "".
+        """
+        listed = names.tolist()
+        text = "\0" + "\0".join(listed) + "\0"
+        if text.count("\0") == len(listed) + 1 and not _UNUSUAL(text):
+            places = [(folder, *(self._listed.get(folder) or self._list(folder))) for folder in self.folders]
+            places = [(folder, files, doubtful) for folder, files, doubtful in places if files]
+            if not any(doubtful for _, _, doubtful in places):
+                found = np.full(len(listed), "", object)
+                for folder, files, _ in reversed(places):
+                    there = np.fromiter(map(files.__contains__, listed), bool, len(listed))
+                    found[there] = f"{folder}/" + names[there] if folder else names[there]
+                return found, {}
+        found = np.full(len(listed), "", object)
+        outside: dict[int, str] = {}
+        for row, name in enumerate(listed):
+            path = self.look(name)
+            if path is None:
+                outside[row] = self._leads_outside(name)
+            else:
+                found[row] = path
+        return found, outside
 
     def look(self, name: str, *, stem: bool = False) -> str | None:
         """As `find`, but None where it raises, and counting nothing."""
@@ -144,5 +180,8 @@ class Finder:
     def _holds(self, path: str) -> bool:
         return self._fence is not None and self._fence.holds(self.root / path)
 
+
+_UNUSUAL = re.compile(r"[/\\:]|\0[.\0]").search
+"""Whether among names, each between two zeros, one is no plain name of a file."""
 
 _CASED_SUFFIXES = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))

@@ -33,6 +33,7 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         detect=Ref("augsuite_coco.layout:detect"),
         read=Ref("augsuite_coco.reader:read"),
         write=Ref("augsuite_coco.writer:write"),
+        read_parts=Ref("augsuite_coco.parts:read_parts"),
         options=(
             OptionSpec("images", "of a file of results: the annotations that it is about"),
             OptionSpec(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Raw
-from numpy.typing import NDArray
 
 from augsuite.dataset import Dataset, Intake
 from augsuite.dataset.files import line_of, not_utf8, read_bytes
@@ -26,8 +24,8 @@ from augsuite_coco.results import as_dataset, is_results
 from augsuite_coco.rows import Rows
 from augsuite_coco.tables import Document, Rejects, Tables, add
 
-Ids = NDArray[np.int64]
-_DENSE = 1 << 22  # ids: a table of 32 MB at most
+NOT_IN_BLOCKS = (NotInBlocksError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError)
+"""What decoding block by block raises for a file that has to be read at once, if only to say what is wrong with it."""
 
 
 def read(path: Path, intake: Intake, images: str = "") -> Dataset:
@@ -59,7 +57,7 @@ def read(path: Path, intake: Intake, images: str = "") -> Dataset:
     tables = Tables(root)
     for file in files:
         split = layout.split_of(file, alone=len(files) == 1)
-        with _collector_off():
+        with collector_off():
             document = load(file, intake)
         add(tables, file, split, document, finder_of(root, file, split, intake), intake)
     return tables.dataset()
@@ -101,10 +99,10 @@ def load(file: Path, intake: Intake) -> Document:
         for key, value in blocks(file, _decoders(document), lambda step: advance("reading", step, size)):
             found.add(key)
             if isinstance(value, Raw):
-                document.head[key] = _decoded(value)
+                document.head[key] = head_value(value)
         return _complete(file, document, found)
-    except (NotInBlocksError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
-        return _load_whole(file, intake)
+    except NOT_IN_BLOCKS:
+        return load_at_once(file, intake)
 
 
 def _empty(intake: Intake) -> tuple[Document, set[str]]:
@@ -120,23 +118,38 @@ def _decoders(document: Document) -> dict[str, Any]:
     return {rows.name: rows.decode for rows in (document.images, document.categories, document.annotations)}
 
 
-def _complete(file: Path, document: Document, found: set[str]) -> Document:
+def check_lists(file: Path, found: Collection[str], head: Mapping[str, Any]) -> None:
+    """Refuse a file that lacks a list.
+
+    Args:
+        file: the file.
+        found: its keys.
+        head: what it says beside its lists.
+
+    Raises:
+        DataError: if it does.
+    """
     for key in ("images", "categories"):
-        if key not in found or key in document.head:
+        if key not in found or key in head:
             raise DataError(
                 f"{file}: expected a COCO object with the lists images, annotations and categories, got no list {key}. "
                 "Name another file, or its format with --from."
             )
+
+
+def _complete(file: Path, document: Document, found: set[str]) -> Document:
+    check_lists(file, found, document.head)
     document.annotations.decode(b"[]")  # an empty column where the file has no such list
     return document
 
 
-def _decoded(raw: Raw) -> Any:
+def head_value(raw: Raw) -> Any:
+    """A value about the file as a whole, decoded; one that JSON would not give back as it was stays undecoded."""
     value = msgspec.json.decode(raw)
     return value if msgspec.json.encode(value) == msgspec.json.format(bytes(raw), indent=-1) else Raw(bytes(raw))
 
 
-def _load_whole(file: Path, intake: Intake) -> Document:
+def load_at_once(file: Path, intake: Intake) -> Document:
     """As `load`, in the memory that the whole file takes, and with a line that says what is wrong."""
     data = read_bytes(file)
     try:
@@ -149,7 +162,7 @@ def _load_whole(file: Path, intake: Intake) -> Document:
         for key, value in load_whole(data, _decoders(document)):
             found.add(key)
             if isinstance(value, Raw):
-                document.head[key] = _decoded(value)
+                document.head[key] = head_value(value)
         return _complete(file, document, found)
     except msgspec.ValidationError as error:
         raise DataError(
@@ -184,7 +197,7 @@ def _malformed(file: Path, data: bytes, error: Exception) -> DataError:
 
 
 @contextmanager
-def _collector_off() -> Iterator[None]:
+def collector_off() -> Iterator[None]:
     """Decoding makes many objects and no garbage; the collector would walk them again and again."""
     enabled = gc.isenabled()
     gc.disable()

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
-from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake
+from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.finder import Finder, inside
-from augsuite.errors import DataError
-from augsuite_coco.model import LARGEST_ID
+from augsuite_coco.ids import Places, check_moved, repeated_ids, shared_ids
 from augsuite_coco.rows import Columns, Rows
 
 Ids = NDArray[np.int64]
-_DENSE = 1 << 22  # ids: a table of 32 MB at most
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Tables:
                 table.extras(),
             ),
             root=self.root,
-            extra=_head(self.heads),
+            extra=head_of(self.heads),
         )
 
 
@@ -81,7 +79,7 @@ def add(tables: Tables, file: Path, split: str, document: Document, finder: Find
     """Append one file."""
     first = tables.images.count
     image_ids = _add_images(tables, file, split, document.images, finder, intake)
-    categories = _add_categories(tables, file, split, document.categories, intake)
+    categories = add_categories(tables, file, split, document.categories, intake)
     _add_annotations(tables, file, document.annotations, image_ids, first, categories, intake)
     tables.heads[split] = {**tables.heads.get(split, {}), **document.head}
     if finder.missing:
@@ -112,50 +110,37 @@ class Rejects:
 def _add_images(tables: Tables, file: Path, split: str, rows: Rows, finder: Finder, intake: Intake) -> Ids:
     """Append the images; returns their ids in the file."""
     columns, rejects = rows.columns, Rejects(file, rows)
+    ids: Ids
     ids, names, sizes = (columns.column(key) for key in ("id", "file_name", "size"))
-    repeated = _repeated(ids)
-    keep = np.ones(len(ids), bool)
-    found = names.copy()
-    for row, name in enumerate(names.tolist()):
+    repeated = repeated_ids(ids)
+    found, strange = finder.find_many(names)
+    for row in sorted({*np.flatnonzero(repeated).tolist(), *strange}):
         if repeated[row]:
             rejects.add(row, ".id", f"{ids[row]} is the id of an earlier image too")
-            keep[row] = False
-            continue
-        try:
-            found[row] = finder.find(name)
-        except DataError as error:
-            rejects.add(row, ".file_name", str(error))
-            keep[row] = False
+        else:
+            rejects.add(row, ".file_name", strange[row])
     rejects.tell(intake)
-    kept = np.flatnonzero(keep)
-    ids, names, found = ids[kept], names[kept], found[kept]
+    repeated[list(strange)] = True
+    kept = np.flatnonzero(~repeated) if repeated.any() else None
+    chosen: Any = slice(None) if kept is None else kept
+    ids, names, found, sizes = ids[chosen], names[chosen], found[chosen], sizes[chosen]
+    finder.missing += int((found == "").sum())
     for row in np.flatnonzero((found != "") & (found != names)).tolist():
-        names[row] = _name(names[row], found[row])
+        names[row] = name_of(names[row], found[row])
     extra = columns.extras(kept)
-    moved = _unique_ids(tables, "image", ids, file, intake, extra)
+    moved = unique_ids(tables, "image", ids, file, intake)
+    with_old_ids(extra, ids, moved)
     splits = np.full(len(ids), split, object)
-    tables.images.append(
-        len(ids), {"name": names, "size": sizes[kept], "id": moved, "split": splits, "file": found}, extra
-    )
+    tables.images.append(len(ids), {"name": names, "size": sizes, "id": moved, "split": splits, "file": found}, extra)
     return ids
 
 
-def _repeated(ids: Ids) -> NDArray[np.bool_]:
-    """Whether a value stands further up, too."""
-    repeated = np.zeros(len(ids), bool)
-    if (ids[1:] > ids[:-1]).all():
-        return repeated
-    order = np.argsort(ids, kind="stable")
-    repeated[order[1:]] = ids[order[1:]] == ids[order[:-1]]
-    return repeated
-
-
-def _name(named: str, found: str) -> str:
+def name_of(named: str, found: str) -> str:
     """As the file says; where that leaves its folder by `..`, as seen from the root, if it stays in there."""
     return named if inside(named) or not inside(found) else found
 
 
-def _add_categories(tables: Tables, file: Path, split: str, rows: Rows, intake: Intake) -> dict[int, int]:
+def add_categories(tables: Tables, file: Path, split: str, rows: Rows, intake: Intake) -> dict[int, int]:
     """Append the categories whose names are new; returns id in the file -> row."""
     columns, rejects = rows.columns, Rejects(file, rows)
     ids, names = (columns.column(key).tolist() for key in ("id", "name"))
@@ -185,7 +170,7 @@ def _add_categories(tables: Tables, file: Path, split: str, rows: Rows, intake: 
             continue
         own = number
         if own in taken:
-            own = _moved(number, max(taken) + 1 - number, file)
+            own = check_moved(number, max(taken) + 1 - number, file)
             intake.note(f"{file}: category {name!r}: id {number} is another's in another file; now {own}")
         taken.add(own)
         tables.category_ids.append(own)
@@ -201,9 +186,9 @@ def _add_annotations(
     images_named, categories_named, ids, boxes = (
         columns.column(key) for key in ("image_id", "category_id", "id", "bbox")
     )
-    image_rows = _positions(image_ids, images_named)
+    image_rows = Places(image_ids).of(images_named)
     category_ids = np.array(list(categories), np.int64)
-    places = _positions(category_ids, categories_named)
+    places = Places(category_ids).of(categories_named)
     unnumbered = columns.column("without_id")
     invalid = (image_rows < 0) | (places < 0)
     repeated = _repeated_of(ids, ~(invalid | unnumbered))
@@ -224,7 +209,8 @@ def _add_annotations(
     chosen: Any = slice(None) if kept is None else kept
     extra = columns.extras(kept)
     ids = _numbered(ids[chosen], unnumbered[chosen], file, intake)
-    ids = _unique_ids(tables, "annotation", ids, file, intake, extra)
+    moved = unique_ids(tables, "annotation", ids, file, intake)
+    with_old_ids(extra, ids, moved)
     boxes = boxes[chosen]
     rows_of_categories = np.array(list(categories.values()), np.int64)
     tables.annotations.append(
@@ -233,7 +219,7 @@ def _add_annotations(
             "image_row": image_rows[chosen] + first,
             "category_row": rows_of_categories[places[chosen]],
             "bbox": boxes,
-            "id": ids,
+            "id": moved,
             "ignore": columns.column("ignore")[chosen],
         },
         extra,
@@ -243,28 +229,12 @@ def _add_annotations(
         intake.note(f"{file}: {empty:,} boxes have no area")
 
 
-def _positions(values: Ids, wanted: Ids) -> Ids:
-    """Where in `values`, all different, each of `wanted` stands; -1 where it does not."""
-    if not len(values):
-        return np.full(len(wanted), -1, np.int64)
-    low, high = int(values.min()), int(values.max())
-    if high - low < _DENSE:
-        table = np.full(high - low + 2, -1, np.int64)  # one more, at the end, for what is out of range
-        table[values - low] = np.arange(len(values))
-        outside = (wanted < low) | (wanted > high)
-        return table[np.where(outside, -1, wanted - low) if outside.any() else wanted - low]
-    order = np.argsort(values, kind="stable")
-    places = np.minimum(np.searchsorted(values, wanted, sorter=order), len(values) - 1)
-    found = order[places]
-    return np.where(values[found] == wanted, found, -1)
-
-
 def _repeated_of(ids: Ids, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """As `_repeated`, among some rows only."""
+    """As `repeated_ids`, among some rows only."""
     if among.all():
-        return _repeated(ids)
+        return repeated_ids(ids)
     repeated = np.zeros(len(ids), bool)
-    repeated[among] = _repeated(ids[among])
+    repeated[among] = repeated_ids(ids[among])
     return repeated
 
 
@@ -276,36 +246,31 @@ def _numbered(ids: Ids, unnumbered: NDArray[np.bool_], file: Path, intake: Intak
     intake.note(f"{file}: {without:,} annotations have no id; they were numbered")
     numbered = ids.copy()
     largest: int = max([0, *ids[~unnumbered].tolist()])
-    _moved(largest, without, file)
+    check_moved(largest, without, file)
     numbered[unnumbered] = largest + 1 + np.arange(without)
     return numbered
 
 
-def _unique_ids(
-    tables: Tables, what: str, ids: Ids, file: Path, intake: Intake, extra: dict[str, NDArray[np.object_]]
-) -> Ids:
-    """Ids that no file before has; those of a file that shares some are all moved up together, and the old ones kept."""
+def unique_ids(tables: Tables, what: str, ids: Ids, file: Path, intake: Intake) -> Ids:
+    """Ids that no file before has; those of a file that shares some are all moved up together."""
     earlier = tables.taken.setdefault(what, [])
-    moved = ids
+    own = ids
     if earlier and len(ids) and any(np.isin(ids, others).any() for others in earlier):
         shift = max(int(others.max(initial=0)) for others in earlier) + 1 - int(ids.min())
-        _moved(int(ids.max()), shift, file)
-        moved = ids + shift
-        extra["coco._id"] = np.array(ids.tolist(), object)
-        intake.note(f"{file}: {what} ids also stand in another file; {shift} was added to each")
-    earlier.append(moved)
-    return moved
+        check_moved(int(ids.max()), shift, file)
+        own = ids + shift
+        intake.note(shared_ids(file, what, shift))
+    earlier.append(own)
+    return own
 
 
-def _moved(value: int, shift: int, file: Path) -> int:
-    if value + shift > LARGEST_ID:
-        raise DataError(
-            f"{file}: its ids must be moved up, and {value} + {shift} is more than 64 bits hold. Number its rows from 1."
-        )
-    return value + shift
+def with_old_ids(extra: dict[str, NDArray[np.object_]], old: Ids, new: Ids) -> None:
+    """Keep the ids of a file that were changed."""
+    if old is not new:
+        extra["coco._id"] = objects(old.tolist())
 
 
-def _head(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def head_of(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the files say as a whole: `coco.info` where all agree, `coco.info@train` where they differ."""
     extra: dict[str, Any] = {}
     keys = dict.fromkeys(key for head in heads.values() for key in head)
