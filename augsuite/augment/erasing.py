@@ -128,7 +128,7 @@ def _disjoint(holes: Sequence[Polygon]) -> list[Polygon]:
     found: list[Polygon] = []
     for hole in holes:
         pieces = [hole]
-        for earlier in list(found):
+        for earlier in found:
             pieces = [part for piece in pieces for part in _without(piece, earlier)]
         found += pieces
     return found

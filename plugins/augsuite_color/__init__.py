@@ -1,4 +1,4 @@
-"""Colour transforms: SSD's photometric distortion, colour jitter, and its parts one by one."""
+"""Pixel transforms: colour, levels, detail; and erasing."""
 
 from __future__ import annotations
 
@@ -40,3 +40,38 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
             params=Ref(f"augsuite_color.jitter:{name.capitalize()}"),
             source=_TORCHVISION.format(name),
         )
+    for name, summary, target, source in (
+        ("grayscale", "take the colour away", "levels:Grayscale", "ITU-R BT.601"),
+        ("posterize", "keep the highest bits of each value", "levels:Posterize", "Pillow, ImageOps.posterize"),
+        ("solarize", "invert what is bright", "levels:Solarize", "Pillow, ImageOps.solarize"),
+        ("gamma", "raise all values to a random power", "levels:Gamma", _TORCHVISION.format("gamma")),
+        (
+            "pca_lighting",
+            "add a colour along ImageNet's principal components",
+            "levels:PcaLighting",
+            "Krizhevsky et al. 2012, section 4.1",
+        ),
+        ("autocontrast", "stretch each channel to 0..255", "levels:Autocontrast", "Pillow, ImageOps.autocontrast"),
+        ("equalize", "even out the histogram of each channel", "levels:Equalize", "Pillow, ImageOps.equalize"),
+        (
+            "sharpness",
+            "blend with a smooth version, or away from it",
+            "detail:Sharpness",
+            _TORCHVISION.format("sharpness"),
+        ),
+        ("blur", "Gaussian blur", "detail:Blur", "torchvision.transforms.v2.GaussianBlur"),
+        ("gaussian_noise", "add normal noise", "detail:GaussianNoise", "torchvision.transforms.v2.GaussianNoise"),
+        ("jpeg_quality", "compress as JPEG and read again", "detail:JpegQuality", "torchvision.transforms.v2.JPEG"),
+    ):
+        yield TransformSpec(name, summary, "pixel", Ref(f"augsuite_color.{target}"), source)
+    for name, summary, target, source in (
+        (
+            "random_erasing",
+            "hide one rectangle of random area and shape",
+            "RandomErasing",
+            "Zhong et al. 2020, arXiv:1708.04896",
+        ),
+        ("cutout", "hide one square", "Cutout", "DeVries and Taylor 2017, arXiv:1708.04552"),
+        ("coarse_dropout", "hide several rectangles", "CoarseDropout", "albumentations 2.0.8, CoarseDropout"),
+    ):
+        yield TransformSpec(name, summary, "erase", Ref(f"augsuite_color.erase:{target}"), source)

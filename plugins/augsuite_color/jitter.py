@@ -82,6 +82,11 @@ class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Do the parts in the order drawn."""
         return _apply(image, dict(drawn["parts"]))
 
+    def table(self, drawn: Mapping[str, Any]) -> Table | None:
+        """What each value becomes, where brightness is all there is."""
+        parts = dict(drawn["parts"])
+        return blend_table(parts["brightness"]) if set(parts) == {"brightness"} else None
+
 
 class Brightness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Multiply all values by one random factor.
@@ -108,6 +113,10 @@ class Brightness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Multiply."""
         return _apply(image, drawn)
+
+    def table(self, drawn: Mapping[str, Any]) -> Table:
+        """What each value becomes."""
+        return blend_table(drawn["brightness"])
 
 
 class Contrast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

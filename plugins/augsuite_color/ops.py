@@ -1,6 +1,6 @@
 """What colour transforms are made of: tables for what acts on each channel alone, float HSV for what does not.
 
-A table is `(256,)` uint8. Two tables in a row are one: `second[first]` rounds where two passes over the image would round, so
+A table is `(256,)` uint8, or `(256, 3)` where channels differ. Two tables in a row are one: `second[first]` rounds where two passes over the image would round, so
 composing them is exact.
 """
 
@@ -22,7 +22,7 @@ Angle = Annotated[float, msgspec.Meta(ge=-180, le=180)]
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in grey: ITU-R BT.601, as OpenCV, Pillow and torchvision have them."""
 
-_LEVELS = np.arange(256, dtype=np.float64)
+LEVELS = np.arange(256, dtype=np.float64)
 _STRIP = 1 << 16  # bytes of uint8 pixels turned at once, so that their float copies stay in the processor's cache
 
 
@@ -39,15 +39,16 @@ def check_range(name: str, low_high: tuple[float, float]) -> None:
 
 def shift_table(delta: float) -> Table:
     """`x + delta`, rounded and cut to 0..255."""
-    return _table(_LEVELS + delta)
+    return table_of(LEVELS + delta)
 
 
 def blend_table(factor: float, anchor: float = 0.0) -> Table:
     """`factor * x + (1 - factor) * anchor`, rounded and cut to 0..255: away from `anchor` above 1, towards it below."""
-    return _table(factor * _LEVELS + (1 - factor) * anchor)
+    return table_of(factor * LEVELS + (1 - factor) * anchor)
 
 
-def _table(values: NDArray[np.float64]) -> Table:
+def table_of(values: NDArray[np.float64]) -> Table:
+    """Values of 0..255 as a table: rounded and cut."""
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
@@ -55,7 +56,7 @@ def apply_table(image: Image, table: Table | None) -> Image:
     """Look every value up; None changes nothing."""
     if table is None:
         return image
-    return np.asarray(cv2.LUT(image, table), np.uint8)
+    return np.asarray(cv2.LUT(image, table.reshape(1, 256, -1)), np.uint8)
 
 
 def compose(first: Table | None, second: Table) -> Table:

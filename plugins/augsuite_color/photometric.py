@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from augsuite.dataset.images import Image
-from augsuite_color.ops import Factor, apply_table, blend_table, check_range, compose, shift_table, turn_hsv
+from augsuite_color.ops import Factor, Table, apply_table, blend_table, check_range, compose, shift_table, turn_hsv
 
 if TYPE_CHECKING:
     from augsuite.augment import Scene
@@ -76,15 +76,23 @@ class Photometric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Do the parts that were drawn."""
-        before = shift_table(drawn["brightness"]) if "brightness" in drawn else None
-        after = None
-        if "contrast" in drawn:
-            contrast = blend_table(drawn["contrast"])
-            if drawn["contrast_last"]:
-                after = contrast
-            else:
-                before = compose(before, contrast)
+        before, after = self._tables(drawn)
         saturation, hue_deg = drawn.get("saturation", 1.0), drawn.get("hue_deg", 0.0)
         if saturation == 1 and hue_deg == 0:
             return apply_table(image, compose(before, after) if after is not None else before)
         return apply_table(turn_hsv(apply_table(image, before), saturation, hue_deg), after)
+
+    def table(self, drawn: Mapping[str, Any]) -> Table | None:
+        """What each value becomes, where neither saturation nor hue was drawn."""
+        if drawn.get("saturation", 1.0) != 1 or drawn.get("hue_deg", 0.0) != 0:
+            return None
+        before, after = self._tables(drawn)
+        return before if after is None else compose(before, after)
+
+    def _tables(self, drawn: Mapping[str, Any]) -> tuple[Table | None, Table | None]:
+        """What happens before saturation and hue, and what after."""
+        before = shift_table(drawn["brightness"]) if "brightness" in drawn else None
+        if "contrast" not in drawn:
+            return before, None
+        contrast = blend_table(drawn["contrast"])
+        return (before, contrast) if drawn["contrast_last"] else (compose(before, contrast), None)
