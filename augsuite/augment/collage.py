@@ -71,6 +71,7 @@ def lay(sample: Sample, matrix: Affine, rect: Part, width: int, height: int) -> 
         image_row=sample.image_row,
         matrix=as_array(matrix) @ sample.matrix,
         lazy=moved(sample.lazy, course, kept),
+        seen_frac=share[kept] * seen(sample)[kept],
     )
 
 
@@ -92,7 +93,13 @@ def join(samples: Sequence[Sample], own: Sample, source: Source) -> Sample:
         image_row=own.image_row,
         matrix=own.matrix,
         lazy=joined([(sample.lazy, len(sample.boxes)) for sample in samples]),
+        seen_frac=np.concatenate([seen(sample) for sample in samples]),
     )
+
+
+def seen(sample: Sample) -> NDArray[np.float64]:
+    """`(N,)` what share of each box's original area is seen so far."""
+    return np.ones(len(sample.boxes)) if sample.seen_frac is None else sample.seen_frac
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,8 @@ import msgspec
 import numpy as np
 
 from augsuite.augment import render
-from augsuite.augment.erasing import erased_share
 from augsuite.augment.plan import Erase, Mix, Origin, PixelOp, Plan, Scene, Warp
 from augsuite.augment.steps import Drawer, Step, drawer
-from augsuite.augment.warp import Course
 from augsuite.boxes import Boxes
 from augsuite.dataset import Sample
 from augsuite.errors import PluginError
@@ -158,7 +156,7 @@ class _Drawing:
             parts.append(draw(before, self.plan, sample, key, self.pool, inner))
         mixed = Mix(step.id, step.do, dict(step.params), _plain(drawn, step.do), tuple(parts))
         self.plan = msgspec.structs.replace(self.plan, start=mixed, ops=())
-        self.current = render.arrange(self.plan, self.own, self.pool)
+        self.current = render.begin(self.plan, self.own, self.pool)
 
 
 def _plain(drawn: Mapping[str, Any], do: str) -> dict[str, Any]:
@@ -185,10 +183,7 @@ class _Stage:
         return Scene(last.width, last.height, self._boxes, pool=pool, row=row)
 
     def _boxes(self) -> Boxes:
-        source = self._start.source
-        course = Course(source.width, source.height, self._plan.warps)
-        placed, share = course.place(self._start.boxes)
-        share = share - erased_share(self._plan.ops, source.width, source.height, self._start.boxes)
+        _, placed, share = render.see(self._plan, self._start)
         self._positions = np.flatnonzero(render.possible(self._plan, share))
         return placed[self._positions]
 

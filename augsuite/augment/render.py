@@ -8,18 +8,20 @@ from typing import Protocol
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
 from augsuite.augment import resample
-from augsuite.augment.moving import moved
 from augsuite.augment.erasing import erased_share, paint
+from augsuite.augment.moving import moved
 from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
 from augsuite.augment.pointwise import operate
 from augsuite.augment.transforms import instance
 from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, is_aligned, pixels_of
+from augsuite.boxes import Boxes
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import Image, read_size
 from augsuite.dataset.sample import Source
-from augsuite.errors import ConfigError, DataError
+from augsuite.errors import ConfigError, DataError, PluginError
 
 
 class Pool(Protocol):
@@ -45,42 +47,77 @@ def render(plan: Plan, sample: Sample, pool: Pool | None = None) -> Sample:
         ConfigError: if the plan mixes and there is no pool, or ends on a canvas beyond Pillow's limit.
     """
     result = arrange(plan, sample, pool)
-    return replace(result, source=ArraySource(result.image))
+    return replace(result, source=ArraySource(result.image), seen_frac=None)
 
 
-def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
-    """Everything of `render` but the pixels: they are made when the result's source is decoded."""
+def arrange(plan: Plan, sample: Sample, pool: Pool | None, *, last: bool = True) -> Sample:
+    """Everything of `render` but the pixels: they are made when the result's source is decoded.
+
+    Args:
+        plan: as for `render`.
+        sample: as for `render`.
+        pool: as for `render`.
+        last: nothing follows. A part of a mix keeps its small boxes, since what follows may enlarge them.
+    """
+    start = begin(plan, sample, pool)
+    course, placed, share = see(plan, start)
+    kept = possible(plan, share)
+    if last:
+        kept &= (placed[:, 2:] - placed[:, :2] >= plan.min_size).all(axis=1)
+    a, b, c, d, e, f = course.matrix
+    return Sample(
+        source=Rendered(start.source, plan.ops, course),
+        boxes=placed[kept],
+        labels=start.labels[kept],
+        weights=start.weights[kept],
+        rows=start.rows[kept],
+        targets=start.targets,
+        image_row=start.image_row,
+        matrix=np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ start.matrix,
+        lazy=moved(start.lazy, course, kept),
+        seen_frac=share[kept],
+    )
+
+
+def begin(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
+    """What the operations of a plan start from."""
     if isinstance(plan.start, Mix):
         own, *others = plan.start.parts
         step = plan.start.step
-        parts = [arrange(own, sample, pool)]
-        parts += [arrange(other, partner(pool, row_of(other), step), pool) for other in others]
-        sample = instance(plan.start.do, plan.start.params).mix(parts, plan.start.drawn)
-    else:
-        sample = measured(sample)
-        size = sample.source.width, sample.source.height
-        if size != (plan.start.width, plan.start.height):
-            raise DataError(
-                f"the plan was drawn for an image of {plan.start.width}x{plan.start.height}, this one has {size[0]}x{size[1]}. "
-                "Render it with the sample that it was drawn for."
+        parts = [arrange(own, sample, pool, last=False)]
+        parts += [arrange(other, partner(pool, row_of(other), step), pool, last=False) for other in others]
+        mixed: Sample = instance(plan.start.do, plan.start.params).mix(parts, plan.start.drawn)
+        if mixed.seen_frac is not None and len(mixed.seen_frac) != len(mixed.boxes):
+            raise PluginError(
+                f"transform {plan.start.do}: mix returned {len(mixed.boxes)} boxes and how much is seen of {len(mixed.seen_frac)}. "
+                "It must use augsuite.augment.collage.join; report it to the plugin's author."
             )
-    course = Course(sample.source.width, sample.source.height, plan.warps)
-    placed, share = course.place(sample.boxes)
-    share = share - erased_share(plan.ops, sample.source.width, sample.source.height, sample.boxes)
-    extent = placed[:, 2:] - placed[:, :2]
-    kept = possible(plan, share) & (extent >= plan.min_size).all(axis=1)
-    a, b, c, d, e, f = course.matrix
-    return Sample(
-        source=Rendered(sample.source, plan.ops, course),
-        boxes=placed[kept],
-        labels=sample.labels[kept],
-        weights=sample.weights[kept],
-        rows=sample.rows[kept],
-        targets=sample.targets,
-        image_row=sample.image_row,
-        matrix=np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ sample.matrix,
-        lazy=moved(sample.lazy, course, kept),
-    )
+        return mixed
+    sample = measured(sample)
+    size = sample.source.width, sample.source.height
+    if size != (plan.start.width, plan.start.height):
+        raise DataError(
+            f"the plan was drawn for an image of {plan.start.width}x{plan.start.height}, this one has {size[0]}x{size[1]}. "
+            "Render it with the sample that it was drawn for."
+        )
+    return sample
+
+
+def see(plan: Plan, start: Sample) -> tuple[Course, Boxes, NDArray[np.float64]]:
+    """Take boxes to where the operations of a plan leave them.
+
+    Args:
+        plan: with the operations so far.
+        start: what they start from.
+
+    Returns:
+        The way; `(N, 4)` boxes as `Course.place` gives them; and `(N,)` what share of the original area of each is seen.
+    """
+    width, height = start.source.width, start.source.height
+    course = Course(width, height, plan.warps)
+    placed, share = course.place(start.boxes)
+    share = share - erased_share(plan.ops, width, height, start.boxes)
+    return course, placed, share if start.seen_frac is None else share * start.seen_frac
 
 
 def possible(plan: Plan, share: np.ndarray) -> np.ndarray:

@@ -88,6 +88,8 @@ class Sample:
         matrix: `(3, 3)` float64 from pixels of the original image to pixels of this sample; beside a displacement field (elastic,
             grid_distortion), which no matrix can say, that of the other steps.
         lazy: makes `shapes`; None where no box has any.
+        seen_frac: `(N,)` float64 what share of the original area of each box is seen so far, for a sample on its way through a
+            policy; None for all of it.
     """
 
     source: Source
@@ -99,6 +101,7 @@ class Sample:
     image_row: int = -1
     matrix: NDArray[np.float64] = field(default_factory=_identity)
     lazy: Lazy | None = None
+    seen_frac: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -167,6 +170,7 @@ class Sample:
             weights=self.weights[rows],
             rows=self.rows[rows],
             lazy=taken(self.lazy, rows),
+            seen_frac=None if self.seen_frac is None else self.seen_frac[rows],
         )
 
     @property

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
-from augsuite.augment import Scene, policy
+from augsuite.augment import Plan, Scene, Warp, policy, render
 from augsuite.augment.draw import Keyed
+from augsuite.augment.plan import Mix, Origin
+from augsuite.augment.render import begin
 from augsuite.augment.transforms import make
 from augsuite.dataset import Sample
+from augsuite.errors import ConfigError
 
 
 class Pool:
@@ -118,10 +121,71 @@ def test_a_reduced_blend_is_close_to_the_full_one(tmp_path):
         coarse = np.random.default_rng(row).integers(0, 256, (6, 8, 3), np.uint8)
         PIL.Image.fromarray(coarse).resize(size).save(tmp_path / f"{row}.jpg", quality=95)
         sources.append(FileSource(tmp_path / f"{row}.jpg", *size))
-    full, small = Blend(*sources, 0.4).decode(), Blend(*sources, 0.4).decode(2)
+    full = Blend(*sources, 0.4).decode()
     assert full.shape == (141, 161, 3)
-    assert small.shape == (71, 81, 3)
     judge = full[:140, :160].reshape(70, 2, 80, 2, 3).mean(axis=(1, 3))
-    assert np.abs(small[:70, :80] - judge).mean() < 2
-    stuck = Blend(sources[0], ArraySource(sources[1].decode()), 0.4)  # one that cannot be decoded smaller
-    np.testing.assert_array_equal(stuck.decode(2), full)
+    stuck = ArraySource(sources[1].decode())  # one that cannot be decoded smaller
+    for second in (sources[1], stuck):
+        small = Blend(sources[0], second, 0.4).decode(2)
+        assert small.shape == (71, 81, 3)
+        assert np.abs(small[:70, :80] - judge).mean() < 2
+
+
+def test_a_uniform_share():
+    transform = make("mixup", {"lam": [0.3, 0.5]}, "mixup")
+    scene = Scene(9, 9, np.zeros((0, 4)), pool=4, row=0)
+    lams = [transform.draw(Keyed((1, 0, key)).of("mixup"), scene)[0]["lam"] for key in range(2000)]
+    assert 0.3 <= min(lams) < 0.301
+    assert 0.499 < max(lams) <= 0.5
+    assert abs(np.mean(lams) - 0.4) < 4 * 0.2 / np.sqrt(12 * 2000)
+    with pytest.raises(ConfigError, match="smaller number first"):
+        make("mixup", {"lam": [0.6, 0.5]}, "mixup")
+
+
+def test_a_box_is_judged_once_against_its_original_area():
+    """Two crops of 70 %, one before and one after the mix: 49 % of the box is left."""
+    image = np.zeros((100, 100, 3), np.uint8)
+
+    class Two:
+        def __len__(self):
+            return 2
+
+        def original(self, row):
+            return Sample.of(image, [[0, 0, 100, 100]], [row])
+
+    crop = Warp((1, 0, 0, 0, 1, 0, 0, 0, 1), 70, 100)
+    again = Warp((1, 0, 0, 0, 1, 0, 0, 0, 1), 49, 100)
+    for least, kept in ((0.48, 2), (0.5, 0)):
+        parts = tuple(Plan(Origin(row, 100, 100), (crop,), least) for row in range(2))
+        plan = Plan(Mix("mixup", "mixup", {}, {"lam": 0.5}, parts), (again,), least)
+        assert len(render(plan, Two().original(0), Two()).boxes) == kept
+        assert len(render(Plan.from_json(plan.to_json()), Two().original(0), Two()).boxes) == kept
+
+
+def test_a_box_that_gets_larger_after_the_mix_is_not_too_small():
+    class Two:
+        def __len__(self):
+            return 2
+
+        def original(self, row):
+            return Sample.of(np.zeros((10, 10, 3), np.uint8), [[2, 2, 2.5, 2.5]], [row])
+
+    chosen = policy([{"do": "mixup"}, {"do": "resize", "size": [100, 100]}])
+    assert chosen(Two().original(0), key=(0, 0, 0), pool=Two()).boxes.tolist() == [[20, 20, 25, 25]] * 2
+
+
+def test_keep_chooses_among_the_boxes_of_the_mix():
+    """A crop that keeps boxes by their centre, after a mosaic that cuts some away."""
+    pool = Pool(6)
+    chosen = policy([{"do": "mosaic", "size": [40, 40]}, {"do": "iou_crop", "min_iou": [0.1]}])
+    for epoch in range(60):
+        plan = chosen.plan(pool.original(1), (0, epoch, 1), pool)
+        result = render(plan, pool.original(1), pool)
+        if not plan.ops:
+            continue
+        start = begin(plan, pool.original(1), pool)
+        left, top = -plan.ops[0].matrix[2], -plan.ops[0].matrix[5]
+        middles = (start.boxes[:, :2] + start.boxes[:, 2:]) / 2 - [left, top]
+        held = ((middles > 0) & (middles < [plan.ops[0].width, plan.ops[0].height])).all(axis=1)
+        assert set(result.rows.tolist()) <= set(start.rows[held].tolist())
+        assert set(plan.ops[0].keep) <= set(np.flatnonzero(held).tolist())
