@@ -18,6 +18,7 @@ from augsuite.errors import DataError, MissingExtraError
 HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
 BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
 _LONGEST = 32_766  # OpenCV's warp counts pixels in 16 bits
+_NEAR = 1e-6  # of a pixel: what rounding leaves of a whole one
 
 
 @functools.cache
@@ -65,8 +66,11 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         sliced = _slice(source, matrix, part)
         if sliced is not None:
             return sliced
-    pixels, shrink = decoded(source, _reduction(matrix))
+    pixels, shrink = decoded(source, _reduction(matrix), _rows(matrix, part))
     matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
+    stretched = _stretched(pixels, matrix, part)
+    if stretched is not None:
+        return stretched
     pixels, matrix = _prefiltered(pixels, matrix, part)
     left, top, right, bottom = part
     longest = max(*pixels.shape[:2], right - left, bottom - top)
@@ -88,22 +92,71 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
     return result
 
 
-def decoded(source: Source, reduce: int) -> tuple[Image, int]:
+def decoded(source: Source, reduce: int, rows: int | None = None) -> tuple[Image, int]:
     """The pixels of a source and the fraction that it gave: `reduce`, or 1 where it cannot decode smaller.
+
+    Args:
+        source: where the image comes from.
+        reduce: 1, 2, 4 or 8.
+        rows: how many rows of the full-size image are needed, from the top; there may be more. None for all.
 
     Raises:
         DataError: if the image is not of the size that its source said.
     """
-    pixels = source.decode(reduce)
+    if rows is not None and rows < source.height and isinstance(source, FileSource):
+        pixels = source.decode(reduce, rows)
+    else:
+        pixels = source.decode(reduce)
+        rows = source.height
     height, width = pixels.shape[:2]
     for shrink in (reduce, 1):
-        if (width, height) == (-(-source.width // shrink), -(-source.height // shrink)):
+        if width == -(-source.width // shrink) and -(-rows // shrink) <= height <= -(-source.height // shrink):
             return pixels, shrink
     where = source.path if isinstance(source, FileSource) else "image"
     raise DataError(
         f"{where}: the annotations say {source.width}x{source.height} pixels, the file has {width}x{height}. "
         "Correct the annotations, or replace the file."
     )
+
+
+def _rows(matrix: Affine, part: tuple[int, int, int, int]) -> int:
+    """How many rows of the image, from the top, a part of the canvas may need, neighbours and averaged blocks included."""
+    _, _, _, d, e, f = invert(matrix)
+    lowest = max(d * x + e * y + f for x in part[0::2] for y in part[1::2])
+    block = abs(d) + abs(e) + 8.0  # averaging takes whole blocks, and a file may be decoded at an eighth
+    return max(1, math.ceil(min(lowest + 4 * block, 1e9)))
+
+
+def _stretched(pixels: Image, matrix: Affine, part: tuple[int, int, int, int]) -> Image | None:
+    """A part of the canvas that is a rectangle of whole pixels, stretched and mirrored; None for any other.
+
+    The same bilinear interpolation as a warp, for half the time: rows and columns have weights of their own, that are
+    computed once.
+    """
+    a, b, _, d, e, _ = matrix
+    if b or d or max(abs(a), abs(e)) < 1 / 3:
+        return None
+    p, _, r, _, t, u = invert(matrix)
+    xs, ys = sorted((p * part[0] + r, p * part[2] + r)), sorted((t * part[1] + u, t * part[3] + u))
+    left, top, right, bottom = (round(value) for value in (xs[0], ys[0], xs[1], ys[1]))
+    near = max(abs(xs[0] - left), abs(ys[0] - top), abs(xs[1] - right), abs(ys[1] - bottom))
+    if near > _NEAR or left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
+        return None
+    cv2 = opencv()
+    result: Image = pixels[top:bottom, left:right]
+    # Between two and three pixels for one, pairs are averaged first: the interpolation looks at two neighbours only.
+    halves = [
+        2 if size * 2 <= whole else 1
+        for whole, size in ((right - left, part[2] - part[0]), (bottom - top, part[3] - part[1]))
+    ]
+    if halves != [1, 1]:
+        result = cv2.resize(result, ((right - left) // halves[0], (bottom - top) // halves[1]))
+    size = part[2] - part[0], part[3] - part[1]
+    if (result.shape[1], result.shape[0]) != size:
+        result = cv2.resize(result, size)
+    if a < 0 or e < 0:
+        result = cv2.flip(result, 0 if a > 0 else 1 if e > 0 else -1)
+    return np.ascontiguousarray(result)
 
 
 def _reduction(matrix: Affine) -> int:
@@ -132,7 +185,9 @@ def _prefiltered(pixels: Image, matrix: Affine, part: tuple[int, int, int, int])
     if right > width or bottom > height:
         needed = cv2.copyMakeBorder(needed, 0, max(bottom - height, 0), 0, max(right - width, 0), cv2.BORDER_REPLICATE)
     size = (right - left) // across, (bottom - top) // down
-    small: Image = cv2.resize(needed, size, interpolation=cv2.INTER_AREA)
+    # The mean of two neighbours is also what lies in their middle, which OpenCV computes four times faster; four it averages well.
+    pairs = {across, down} == {1, 2}
+    small: Image = cv2.resize(needed, size, interpolation=cv2.INTER_LINEAR if pairs else cv2.INTER_AREA)
     return small, compose(matrix, (float(across), 0.0, float(left), 0.0, float(down), float(top)))
 
 

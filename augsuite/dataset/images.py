@@ -19,6 +19,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
+from augsuite.dataset import jpeg
 from augsuite.dataset.archives import at
 from augsuite.errors import DataError
 
@@ -50,7 +51,7 @@ def read_size(path: Path) -> tuple[int, int]:
             raise _unreadable(path, error) from error
 
 
-def decode(path: Path, reduce: int = 1) -> Image:
+def decode(path: Path, reduce: int = 1, rows: tuple[int, int] | None = None) -> Image:
     """Read the pixels of an image file.
 
     Args:
@@ -58,6 +59,9 @@ def decode(path: Path, reduce: int = 1) -> Image:
         reduce: 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size, each pixel the mean of a block of `reduce` x
             `reduce` counted from the top left, so that a cut block stands at the right and bottom; other files at full size,
             and so a JPEG that EXIF turns or mirrors, and whose sides are no multiples: its cut blocks would stand elsewhere.
+        rows: how many rows of the upright, full-size image are needed, from the top, and how many it has: where that is cheaper, the
+            lower ones are left out, and a file that breaks off among them goes unnoticed. A file that has another number is
+            decoded whole.
 
     Returns:
         `(H, W, 3)` uint8 RGB, upright. Grey is repeated, alpha is dropped, palette is resolved, 16 bits keep the upper 8.
@@ -69,7 +73,14 @@ def decode(path: Path, reduce: int = 1) -> Image:
         data = at(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    reduce = _check_header(data, reduce, path)
+    header = jpeg.read_header(data)
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if header is None or not header.orientation or (limit and header.width * header.height > limit):
+        reduce = _check_header(data, reduce, path)
+    elif header.orientation != 1:
+        reduce = reduce if header.width % reduce == header.height % reduce == 0 else 1
+    elif rows is not None and rows[1] == header.height:
+        data = jpeg.upper(data, header, rows[0])
     opencv = _opencv()
     if opencv is not None:
         pixels = _decode_opencv(opencv, data, reduce)
@@ -108,19 +119,13 @@ def _opencv() -> ModuleType | None:
 
 def _decode_opencv(opencv: ModuleType, data: bytes, reduce: int) -> Image | None:
     """The pixels, or None where OpenCV cannot read the file and Pillow should say why."""
-    flag = {
-        1: opencv.IMREAD_COLOR,
-        2: opencv.IMREAD_REDUCED_COLOR_2,
-        4: opencv.IMREAD_REDUCED_COLOR_4,
-        8: opencv.IMREAD_REDUCED_COLOR_8,
-    }[reduce]
+    reduced = {1: 0, 2: opencv.IMREAD_REDUCED_GRAYSCALE_2, 4: opencv.IMREAD_REDUCED_GRAYSCALE_4}
+    flag = reduced.get(reduce, opencv.IMREAD_REDUCED_GRAYSCALE_8) | opencv.IMREAD_COLOR_RGB
     try:
         pixels = opencv.imdecode(np.frombuffer(data, np.uint8), flag)
     except opencv.error:
         return None
-    if pixels is None:
-        return None
-    result: Image = opencv.cvtColor(pixels, opencv.COLOR_BGR2RGB)
+    result: Image | None = pixels
     return result
 
 

@@ -38,9 +38,9 @@ class FileSource:
     width: int = 0
     height: int = 0
 
-    def decode(self, reduce: int = 1) -> Image:
+    def decode(self, reduce: int = 1, rows: int | None = None) -> Image:
         """Read and decode the file; see `augsuite.dataset.images.decode`."""
-        return decode(self.path, reduce)
+        return decode(self.path, reduce, None if rows is None else (rows, self.height))
 
 
 @dataclass(frozen=True, slots=True)
