@@ -255,26 +255,29 @@ def bring_back(file: Path, data: Dataset, format_name: str, intake: Intake) -> D
     """
     content = read_bytes(file)
     try:
-        version = msgspec.json.decode(content, type=dict[str, Raw]).get("augsuite_sidecar", Raw(b"nothing"))
-        if bytes(version) != str(VERSION).encode():
-            raise DataError(
-                f"{file}: has version {bytes(version).decode()[:20]}, expected {VERSION}. Use the augsuite that wrote it, or remove "
-                "it to read the dataset without it."
-            )
-        document = msgspec.json.decode(content, type=_Sidecar)
-        memory = _memory(document, str(file))
-    except (ValueError, IndexError, TypeError, OverflowError, RecursionError) as error:
+        version = bytes(
+            msgspec.json.decode(content, type=dict[str, Raw]).get("augsuite_sidecar", Raw(b"nothing"))
+        ).decode()
+        if version == str(VERSION):
+            document = msgspec.json.decode(content, type=_Sidecar)
+            memory = _memory(document)
+    except (DataError, ValueError, IndexError, TypeError, OverflowError, RecursionError) as error:
+        said = " ".join(str(error).split())[:200] or repr(error)
         raise DataError(
-            f"{file}: the sidecar is damaged ({str(error).splitlines()[0] if str(error) else error!r}). Copy it again, or remove it "
-            "to read the dataset without it."
+            f"{file}: the sidecar is damaged ({said}). Copy it again, or remove it to read the dataset without it."
         ) from error
+    if version != str(VERSION):
+        raise DataError(
+            f"{file}: has version {version[:20]}, expected {VERSION}. Use the augsuite that wrote it, or remove it to read the dataset "
+            "without it."
+        )
     if document.format != format_name:
         intake.note(f"{file}: belongs to a dataset in the format {document.format}, and was left aside")
         return data
     return restore(data, memory, file, intake)
 
 
-def _memory(document: _Sidecar, where: str) -> Memory:
+def _memory(document: _Sidecar) -> Memory:
     images, categories, table = document.images, document.categories, document.annotations
     boxes = np.array([[np.nan if value is None else value for value in box] for box in table.boxes], np.float64)
     data = checked(
@@ -290,7 +293,7 @@ def _memory(document: _Sidecar, where: str) -> Memory:
                 table.ignore,
             ),
         ),
-        where,
+        NAME,
     )
     if len(images.read) != len(data) or len(categories.read) != len(categories.names):
         raise ValueError("columns of different lengths")
@@ -299,7 +302,7 @@ def _memory(document: _Sidecar, where: str) -> Memory:
     ignore[table.read_ignore] = True
     read_boxes = np.full((len(table.ids), 4), np.nan)
     read_boxes[list(table.read_boxes)] = np.array(list(table.read_boxes.values()), np.float64).reshape(-1, 4)
-    before, seen = decode(document.extra, where), decode(document.read_extra, where)
+    before, seen = decode(document.extra, NAME), decode(document.read_extra, NAME)
     return Memory(
         data,
         [Place(*place) if place else None for place in images.read],
