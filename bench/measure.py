@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 TAIL = 4_000
 LEFTOVERS_S = 10  # what the command left behind may take so long to end
@@ -75,10 +76,13 @@ def _kill_children() -> None:
 
 
 def main(limit_s: float, memory_bytes: int, command: list[str]) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a bench that is interrupted leaves nothing running
     started = time.perf_counter()
     child = os.fork()
     if child == 0:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.setsid()
         os.dup2(2, 1)
         if memory_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,25 @@ def test_the_time_of_a_process_left_behind_is_counted():
 
 def test_a_process_left_behind_for_ever_is_ended():
     assert _measure("sh", "-c", "setsid sleep 100 & sleep 100", limit_s="0.3")["late"]
+
+
+def test_an_interrupted_measurement_leaves_nothing_running(tmp_path):
+    said = tmp_path / "pid"
+    code = f"import os, time, pathlib; pathlib.Path({str(said)!r}).write_text(str(os.getpid()) + '.'); time.sleep(100)"
+    around = [sys.executable, str(ROOT / "bench" / "measure.py"), "100", "0", sys.executable, "-c", code]
+    with subprocess.Popen(around) as process:
+        _wait(lambda: said.exists() and said.read_text().endswith("."))
+        process.kill()
+    pid = int(said.read_text()[:-1])
+    _wait(lambda: not Path(f"/proc/{pid}").exists() or " (zombie)" in Path(f"/proc/{pid}/status").read_text())
+
+
+def _wait(true):
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited for a minute")
 
 
 def test_peak_memory_is_that_of_the_largest_process():
