@@ -143,12 +143,13 @@ def check_params(do: str, params: Mapping[str, Any], where: str) -> dict[str, An
 
 
 def transforms_of(steps: Iterable[Step]) -> set[str]:
-    """The names of the transforms at work, those included that a step may choose from."""
+    """The names of the transforms at work, those included that a step may choose from, or is made of."""
     found: set[str] = set()
     for step in steps:
         found.add(step.do)
-        if declaration(step.do).kind == "choice":
-            found.update(instance(step.do, step.params).names())
+        within = getattr(instance(step.do, step.params), "names", None)
+        if within is not None:
+            found.update(within())
     return found
 
 
