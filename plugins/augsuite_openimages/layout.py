@@ -37,7 +37,8 @@ def find_files(path: Path) -> list[File]:
 
 
 def _listed(folder: Path) -> list[File]:
-    return [file for entry in entries(folder, (".csv",)) if (file := _of(entry)) is not None]
+    files = [file for entry in entries(folder, (".csv",)) if (file := _of(entry)) is not None]
+    return sorted(files, key=lambda file: file.split)  # `oidv6-train-...` where `train-...` stands
 
 
 def _of(path: Path) -> File | None:

@@ -46,10 +46,15 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
     losses["spaces around text"] += sum(text != text.strip() for text in (*ids, *labels))
     table = data.annotations
     boxes = data.boxes(Layout.XYXY_UNIT)
-    for split in dict.fromkeys(data.images.splits.tolist()) or [""]:
+    given = data.images.splits.tolist()
+    grouped = given == sorted(given)
+    if not grouped:  # one list for all, as OpenImages has it, too, keeps the order
+        _write_images(home / "image_ids_and_rotation.csv", data, ids, np.arange(len(data)))
+    for split in dict.fromkeys(given) or [""]:
         prefix = f"{plain(split, 'split')}-" if split else ""
         rows = np.flatnonzero(data.images.splits == split)
-        _write_images(home / f"{prefix}images-with-rotation.csv", data, ids, rows)
+        if grouped:
+            _write_images(home / f"{prefix}images-with-rotation.csv", data, ids, rows)
         own = data.images.splits[table.image_rows] == split
         boxed, labelled = (np.flatnonzero(own & mask) for mask in (table.is_box, ~table.is_box))
         if len(boxed):
