@@ -41,6 +41,12 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
             source=_TORCHVISION.format(name),
         )
     for name, summary, target, source in (
+        (
+            "hsv",
+            "hue, saturation and value",
+            "jitter:Hsv",
+            "github.com/ultralytics/ultralytics, data/augment.py, RandomHSV",
+        ),
         ("grayscale", "take the colour away", "levels:Grayscale", "ITU-R BT.601"),
         ("posterize", "keep the highest bits of each value", "levels:Posterize", "Pillow, ImageOps.posterize"),
         ("solarize", "invert what is bright", "levels:Solarize", "Pillow, ImageOps.solarize"),

@@ -198,3 +198,36 @@ class Hue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Turn."""
         return _apply(image, drawn)
+
+
+class Hsv(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Turn HSV's hue and scale its saturation and value.
+
+    Attributes:
+        hue_deg: range of the turn, in degrees.
+        saturation: range of the factor of the saturation.
+        value: range of the factor of the value: of all channels, as far as the largest one goes.
+
+    Source: `RandomHSV` of github.com/ultralytics/ultralytics, data/augment.py, with the values of cfg/default.yaml; exact, where
+    theirs has 180 steps of hue.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    hue_deg: tuple[Angle, Angle] = (-5.4, 5.4)
+    saturation: tuple[Factor, Factor] = (0.3, 1.7)
+    value: tuple[Factor, Factor] = (0.6, 1.4)
+
+    def __post_init__(self) -> None:
+        """Refuse swapped ranges."""
+        for name in ("hue_deg", "saturation", "value"):
+            check_range(name, getattr(self, name))
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
+        """Draw turn and factors."""
+        del scene
+        return {name: float(rng.uniform(*getattr(self, name))) for name in ("hue_deg", "saturation", "value")}
+
+    def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
+        """Turn, and scale."""
+        return turn_hsv(image, drawn["saturation"], drawn["hue_deg"], drawn["value"])

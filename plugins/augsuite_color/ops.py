@@ -75,13 +75,14 @@ def blend_grey(image: Image, factor: float) -> Image:
     return np.asarray(cv2.transform(image, matrix), np.uint8)
 
 
-def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0) -> Image:
-    """Scale the saturation and turn the hue in HSV, in float32: OpenCV's 8-bit hue has steps of 2 degrees, up to 4 levels.
+def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0, value: float = 1.0) -> Image:
+    """Scale saturation and value, and turn the hue, in HSV, in float32: OpenCV's 8-bit hue has steps of 2 degrees, up to 4 levels.
 
     Args:
         image: `(H, W, 3)` uint8 RGB.
         saturation: factor of HSV's S, which is cut at 1.
         hue_deg: added to HSV's H, around the circle.
+        value: factor of HSV's V, which is cut at 255.
 
     Returns:
         A new image of the same shape, within one level of exact arithmetic.
@@ -95,10 +96,10 @@ def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0) -> Ima
         pixels = image[top : top + step].astype(np.float32)
         strip: NDArray[np.float32] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), np.float32)
         flat = strip.reshape(len(strip), -1)  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
-        if saturation != 1:
-            flat *= _row(width, 1, saturation, 1)
-        if saturation > 1:
-            np.minimum(flat, _row(width, np.inf, 1, np.inf), out=flat)
+        if saturation != 1 or value != 1:
+            flat *= _row(width, 1, saturation, value)
+        if saturation > 1 or value > 1:
+            np.minimum(flat, _row(width, np.inf, 1, 255), out=flat)
         if hue_deg:
             flat += _row(width, hue_deg % 360, 0, 0)
         cv2.convertScaleAbs(cv2.cvtColor(strip, cv2.COLOR_HSV2RGB), dst=result[top : top + step])

@@ -1,11 +1,11 @@
-"""Geometric transforms, and the policies that are made of them."""
+"""Geometric transforms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from augsuite import hookimpl
-from augsuite.spec import PolicySpec, Ref, TransformSpec
+from augsuite.spec import Ref, TransformSpec
 
 _TORCHVISION = "torchvision.transforms.v2"
 
@@ -48,20 +48,3 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
         f"{_TORCHVISION}.Normalize",
     )
 
-
-@hookimpl
-def augsuite_policies() -> Iterator[PolicySpec]:
-    """The reference, the least, and the one of a paper."""
-    yield PolicySpec("none", "no augmentation", ())
-    yield PolicySpec("flip", "mirror every second image", ({"do": "hflip", "p": 0.5},))
-    yield PolicySpec(
-        "ssd",
-        "colour, zoom out, crop around objects, mirror",
-        (
-            {"do": "photometric"},
-            {"do": "expand", "p": 0.5},
-            {"do": "iou_crop"},
-            {"do": "hflip", "p": 0.5},
-        ),
-        "Liu et al. 2016, SSD, section 2.2 and 3.6, arXiv:1512.02325; order of github.com/weiliu89/caffe, ssd_pascal.py",
-    )

@@ -1,0 +1,193 @@
+"""Erased rectangles: what they take from boxes against points counted one by one, and their pixels against single steps."""
+
+import math
+
+import numpy as np
+import pytest
+
+from augsuite.augment import Erase, Plan, Policy, Warp, policy, render
+from augsuite.augment.erasing import erased_share
+from augsuite.augment.plan import Origin
+from augsuite.dataset import Sample
+
+WIDTH, HEIGHT = 90, 70
+
+
+def turn(degrees, width=WIDTH, height=HEIGHT):
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = width / 2, height / 2
+    return Warp((c, -s, x - c * x + s * y, s, c, y - s * x - c * y, 0, 0, 1), width, height)
+
+
+def cut(left, top, width, height):
+    return Warp((1, 0, -left, 0, 1, -top, 0, 0, 1), width, height)
+
+
+def stretch(x, y, width, height):
+    return Warp((x, 0, 0, 0, y, 0, 0, 0, 1), width, height)
+
+
+def counted(ops, boxes, per_pixel=6):
+    """The share of each box that is erased and would be seen without that, by following points through every operation."""
+    shares = []
+    for left, top, right, bottom in np.clip(boxes, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT]):
+        xs = np.arange(left + 0.5 / per_pixel, right, 1 / per_pixel)
+        ys = np.arange(top + 0.5 / per_pixel, bottom, 1 / per_pixel)
+        points = np.stack([*np.meshgrid(xs, ys), np.ones((len(ys), len(xs)))]).reshape(3, -1)
+        seen, erased = np.ones(points.shape[1], bool), np.zeros(points.shape[1], bool)
+        width, height = WIDTH, HEIGHT
+        for op in ops:
+            if isinstance(op, Warp):
+                points = np.array(op.matrix).reshape(3, 3) @ points
+                width, height = op.width, op.height
+                seen &= (points[0] >= 0) & (points[0] < width) & (points[1] >= 0) & (points[1] < height)
+            else:
+                for a, b, c, d in op.rects:
+                    erased |= (points[0] >= a) & (points[0] < c) & (points[1] >= b) & (points[1] < d)
+        shares.append(np.mean(seen & erased))
+    return np.array(shares)
+
+
+BOXES = np.array([[10, 10, 50, 40], [0, 0, 90, 70], [60.5, 30.25, 88, 69], [-10, 20, 15, 30], [40, 60, 41, 61]], float)
+
+
+class TestShares:
+    def test_by_hand(self):
+        # The first box has 40 x 30 = 1200 pixels; the two holes cover 10 x 10 each of it, and share 5 x 10.
+        ops = [Erase(((10, 10, 20, 20), (15, 10, 25, 20)), (0, 0, 0))]
+        assert erased_share(ops, WIDTH, HEIGHT, BOXES[:1]).tolist() == [150 / 1200]
+
+    def test_what_a_crop_cuts_away_is_not_counted(self):
+        # Half of the hole is cut away: its other half is 5 x 10 of 1200.
+        ops = [Erase(((10, 10, 20, 20),), (0, 0, 0)), cut(15, 0, 60, 70)]
+        assert erased_share(ops, WIDTH, HEIGHT, BOXES[:1]).tolist() == [50 / 1200]
+
+    def test_nothing_erased(self):
+        assert erased_share([turn(10)], WIDTH, HEIGHT, BOXES).tolist() == [0] * 5
+        assert erased_share([Erase(((0, 0, 9, 9),))], WIDTH, HEIGHT, np.zeros((0, 4))).shape == (0,)
+        assert erased_share([Erase(((-9, 0, 0, 9), (90, 0, 99, 9)))], WIDTH, HEIGHT, BOXES).tolist() == [0] * 5
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_as_counted(self, seed):
+        random = np.random.default_rng(seed)
+        ops = []
+        width, height = WIDTH, HEIGHT
+        for _ in range(random.integers(2, 6)):
+            kind = random.integers(4)
+            if kind == 0:
+                ops.append(turn(random.uniform(-180, 180), width, height))
+            elif kind == 1:
+                left, top = (int(value) for value in random.integers(0, (width // 3, height // 3)))
+                width, height = width - left, height - top - 1
+                ops.append(cut(left, top, width, height))
+            elif kind == 2:
+                x, y = random.uniform(0.5, 2, 2)
+                width, height = max(1, round(width * x)), max(1, round(height * y))
+                ops.append(stretch(x, y, width, height))
+            else:
+                corners = random.integers(-10, (width, height), (4, 2))
+                sizes = random.integers(1, (width, height), (4, 2))
+                rects = np.concatenate([corners, corners + sizes // 2 + 1], axis=1)
+                ops.append(Erase(tuple(tuple(rect) for rect in rects.tolist())))
+        shares = erased_share(ops, WIDTH, HEIGHT, BOXES)
+        # A point stands for 1/36 pixel; the border between erased and not runs through few of them.
+        room = 0.01 + 0.03 * (np.arange(5) == 4)
+        assert (np.abs(shares - counted(ops, BOXES)) < room).all()
+
+
+class TestBoxes:
+    def judge(self, min_visible_frac, holes):
+        plan = Plan(Origin(-1, WIDTH, HEIGHT), (Erase(holes, (0, 0, 0)),), min_visible_frac=min_visible_frac)
+        return render(plan, Sample.of(np.full((HEIGHT, WIDTH, 3), 9, np.uint8), [BOXES[0]], [4])).boxes.tolist()
+
+    def test_the_share_that_is_left_decides(self):
+        # 40 x 22 + 20 x 1 = 900 of 1200 pixels are gone: a quarter is left.
+        holes = ((10, 10, 50, 32), (10, 32, 30, 33))
+        assert self.judge(0.25, holes) == [[10, 10, 50, 40]]
+        assert self.judge(0.2501, holes) == []
+        assert self.judge(0.25, (*holes, (35, 33, 36, 34))) == []
+
+    def test_the_box_keeps_its_extent(self):
+        assert self.judge(0.1, ((0, 0, 90, 30),)) == [[10, 10, 50, 40]]
+
+    def test_a_later_step_does_not_see_a_box_that_is_gone(self):
+        seen = []
+
+        class Spy:
+            def draw(self, rng, scene):
+                seen.append(scene.boxes.tolist())
+
+        from augsuite.augment import draw as drawing
+        from augsuite.augment.steps import Drawer
+
+        class Hide:
+            def draw(self, rng, scene):
+                return Erase(((0, 0, 55, 70),), (0, 0, 0))
+
+        steps = [Drawer("hide", "hide", 1.0, "erase", {}, Hide()), Drawer("spy", "spy", 1.0, "geometric", {}, Spy())]
+        sample = Sample.of(np.zeros((HEIGHT, WIDTH, 3), np.uint8), BOXES[:3], [0, 1, 2])
+        drawing.draw(steps, Policy(name="p")._empty, sample, (0, 0, 0), None)
+        assert seen == [BOXES[1:3].tolist()]
+
+
+def single_steps(plan, image):
+    """Execute mirrors, whole shifts and erasures one by one, each on its own canvas."""
+    for op in plan.ops:
+        if isinstance(op, Erase):
+            image = image.copy()
+            for left, top, right, bottom in op.rects:
+                image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = op.fill
+            continue
+        canvas = np.empty((op.height, op.width, 3), np.uint8)
+        canvas[...] = op.fill
+        back = np.linalg.inv(np.array(op.matrix).reshape(3, 3))
+        for row in range(op.height):
+            for column in range(op.width):
+                x, y, _ = np.floor(back @ (column + 0.5, row + 0.5, 1)).astype(int)
+                if 0 <= x < image.shape[1] and 0 <= y < image.shape[0]:
+                    canvas[row, column] = image[y, x]
+        image = canvas
+    return image
+
+
+class TestPixels:
+    def image(self):
+        return np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_exact_through_whole_pixel_steps(self, seed):
+        steps = [
+            {"do": "coarse_dropout", "fill": [1, 2, 3]},
+            {"do": "hflip", "p": 0.5},
+            {"do": "expand", "max_ratio": 1.5, "p": 0.5},
+            {"do": "cutout", "fill": [9, 8, 7]},
+            {"do": "crop", "area_frac": [0.3, 0.8]},
+            {"do": "random_erasing", "fill": [200, 100, 0], "area_frac": [0.05, 0.2]},
+        ]
+        chosen = policy(steps)
+        sample = Sample.of(self.image())
+        plan = chosen.plan(sample, (seed, 0, 0))
+        np.testing.assert_array_equal(render(plan, sample).image, single_steps(plan, sample.image))
+
+    def test_a_turned_hole_covers_its_area(self):
+        plan = Plan(Origin(-1, WIDTH, HEIGHT), (Erase(((30, 20, 50, 45),), (255, 255, 255)), turn(33)))
+        image = render(plan, Sample.of(np.zeros((HEIGHT, WIDTH, 3), np.uint8))).image
+        assert set(np.unique(image)) == {0, 255}
+        assert abs((image[..., 0] == 255).sum() - 20 * 25) <= 8
+        ys, xs = np.nonzero(image[..., 0])
+        # The hole's centre (40, 32.5), turned by 33 degrees about (45, 35).
+        c, s = math.cos(math.radians(33)), math.sin(math.radians(33))
+        assert abs(xs.mean() + 0.5 - (45 - 5 * c + 2.5 * s)) < 0.3
+        assert abs(ys.mean() + 0.5 - (35 - 5 * s - 2.5 * c)) < 0.3
+
+    def test_noise_is_uniform_and_depends_on_its_seed(self):
+        def noise(seed):
+            plan = Plan(Origin(-1, 256, 256), (Erase(((0, 0, 256, 256),), None, seed),))
+            return render(plan, Sample.of(np.zeros((256, 256, 3), np.uint8))).image
+
+        counts = np.bincount(noise(1).ravel(), minlength=256)
+        expected = 256 * 3
+        # Chi-square with 255 degrees of freedom: mean 255, standard deviation 22.6.
+        assert ((counts - expected) ** 2 / expected).sum() < 255 + 4 * 22.6
+        assert np.array_equal(noise(1), noise(1))
+        assert not np.array_equal(noise(1), noise(2))
