@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from augsuite.augment import render
+from augsuite.augment.checking import fill_problem, warp_problem
 from augsuite.augment.plan import Erase, Mix, Origin, PixelOp, Plan, Scene, Warp
 from augsuite.augment.steps import Drawer, Step, drawer
 from augsuite.boxes import Boxes
@@ -179,8 +180,12 @@ class _Stage:
         self._positions: np.ndarray | None = None
 
     def scene(self, pool: int, row: int) -> Scene:
+        return Scene(*self._size, self._boxes, pool=pool, row=row)
+
+    @property
+    def _size(self) -> tuple[int, int]:
         last = next((op for op in reversed(self._plan.ops) if isinstance(op, Warp)), self._start.source)
-        return Scene(last.width, last.height, self._boxes, pool=pool, row=row)
+        return last.width, last.height
 
     def _boxes(self) -> Boxes:
         _, placed, share = render.see(self._plan, self._start)
@@ -189,7 +194,7 @@ class _Stage:
 
     def located(self, warp: Any, do: str, step: str) -> Warp:
         """A drawn warp with its step, and with `keep` as positions in the boxes of the start."""
-        problem = _problem(warp)
+        problem = warp_problem(warp, *self._size)
         if problem:
             raise PluginError(f"transform {do}: draw returned {problem}. Report it to the plugin's author.")
         keep = warp.keep
@@ -204,6 +209,7 @@ class _Stage:
             tuple(int(value) for value in warp.fill),  # type: ignore[arg-type]  # three of them, checked
             keep,
             step,
+            warp.field,
         )
 
 
@@ -213,28 +219,9 @@ def _erase(erase: Any, do: str, step: str) -> Erase:
     if not problem and not all(len(rect) == 4 and rect[0] <= rect[2] and rect[1] <= rect[3] for rect in erase.rects):
         problem = f"the rectangles {erase.rects}, not left, top, right, bottom each"
     if not problem and erase.fill is not None:
-        problem = _bad_fill(erase.fill)
+        problem = fill_problem(erase.fill)
     if problem:
         raise PluginError(f"transform {do}: draw returned {problem}. Report it to the plugin's author.")
     rects = tuple(tuple(int(value) for value in rect) for rect in erase.rects)
     fill = None if erase.fill is None else tuple(int(value) for value in erase.fill)
     return Erase(rects, fill, int(erase.seed), step)  # type: ignore[arg-type]  # four and three of them, checked
-
-
-def _problem(warp: Any) -> str:
-    """What is wrong with a warp; empty for nothing."""
-    if not isinstance(warp, Warp):
-        return f"{type(warp).__name__}, not a Warp"
-    if len(warp.matrix) != 9 or not np.isfinite(warp.matrix).all() or tuple(warp.matrix[6:]) != (0, 0, 1):
-        return f"the matrix {warp.matrix}, not 9 finite numbers that end in 0, 0, 1"
-    if warp.matrix[0] * warp.matrix[4] == warp.matrix[1] * warp.matrix[3]:
-        return f"the matrix {warp.matrix}, which flattens the plane"
-    if warp.width < 1 or warp.height < 1:
-        return f"a canvas of {warp.width}x{warp.height}"
-    return _bad_fill(warp.fill)
-
-
-def _bad_fill(fill: Sequence[int]) -> str:
-    if len(fill) != 3 or not all(0 <= value <= 255 for value in fill):
-        return f"the fill {fill}, not three numbers from 0 to 255"
-    return ""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from augsuite import boxes as box
 from augsuite.augment.plan import Erase, PixelOp, Warp
-from augsuite.augment.warp import Affine, Frame, Polygon, clip_polygon, compose, is_aligned, pixels_of, polygon_area
+from augsuite.augment.polygons import Polygon, clip_polygon, polygon_area
+from augsuite.augment.warp import Affine, Frame, compose, is_aligned, pixels_of
 from augsuite.boxes import Boxes
 from augsuite.dataset.images import Image
 
@@ -62,6 +63,13 @@ def paint(canvas: Image, erase: Erase, frame: Frame) -> None:
     height, width = canvas.shape[:2]
     noise = np.random.Generator(np.random.Philox(key=erase.seed)) if erase.fill is None else None
     for left, top, right, bottom in _inside(erase, frame.width, frame.height):
+        if frame.bend is not None:
+            xs, ys = frame.bend.maps((0, 0, width, height), frame.place)
+            bent = (xs >= left) & (xs < right) & (ys >= top) & (ys < bottom)
+            values = canvas[bent]
+            values[...] = noise.integers(0, 256, values.shape, np.uint8) if noise else np.array(erase.fill, np.uint8)
+            canvas[bent] = values
+            continue
         hole = Frame(_shifted(frame.matrix, left, top), right - left, bottom - top)
         if is_aligned(hole.matrix):
             first, upper, last, lower = pixels_of(hole.rect)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from augsuite.augment.bend import Part
 from augsuite.augment.resample import BACK, HALF, is_lattice, opencv
 from augsuite.augment.warp import Course, compose, invert
 from augsuite.dataset.sample_shapes import Lazy, Shapes, Window, trimmed
@@ -76,20 +77,38 @@ def move_mask(window: Window, course: Course) -> Window:
     bounds = course.cut(np.array(rectangle((left, top, left + mask.shape[1], top + mask.shape[0]))).reshape(-1, 2))
     if not len(bounds):
         return 0, 0, np.zeros((0, 0), bool)
-    x, y = np.maximum(np.floor(bounds.min(axis=0)), 0).astype(int).tolist()
-    right, bottom = np.minimum(np.ceil(bounds.max(axis=0)), (course.width, course.height)).astype(int).tolist()
+    # A field may bend the rectangle beyond the corners of its pieces.
+    room = 0 if course.bend is None else 2
+    x, y = np.maximum(np.floor(bounds.min(axis=0)) - room, 0).astype(int).tolist()
+    limit = (course.width, course.height)
+    right, bottom = np.minimum(np.ceil(bounds.max(axis=0)) + room, limit).astype(int).tolist()
     if right <= x or bottom <= y:
         return 0, 0, np.zeros((0, 0), bool)
+    part = (x, y, right, bottom)
+    shares = _shares(mask.view(np.uint8) * np.uint8(255), (left, top), course, part)
+    return trimmed(x, y, course.visible(part) & (shares > 127))
+
+
+def _shares(mask: NDArray[np.uint8], corner: tuple[int, int], course: Course, part: Part) -> NDArray[np.uint8]:
+    """How much of each pixel of a part of the last canvas is set, 0 to 255."""
+    cv2 = opencv()
+    left, top = corner
+    x, y, right, bottom = part
+    result: NDArray[np.uint8]
+    if course.bend is not None:
+        xs, ys = course.bend.maps(part)
+        maps = [np.nan_to_num(value - 0.5, nan=-1e6).astype(np.float32) for value in (xs - left, ys - top)]
+        result = cv2.remap(mask, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        return result
     back = compose(
         (1.0, 0.0, -float(left), 0.0, 1.0, -float(top)),
         compose(invert(course.matrix), (1.0, 0.0, float(x), 0.0, 1.0, float(y))),
     )
-    cv2 = opencv()
-    shares = cv2.warpAffine(
-        mask.view(np.uint8) * np.uint8(255),
+    result = cv2.warpAffine(
+        mask,
         np.array(compose(BACK, compose(back, HALF))).reshape(2, 3),
         (right - x, bottom - y),
         flags=(cv2.INTER_NEAREST if is_lattice(course.matrix) else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    return trimmed(x, y, course.visible((x, y, right, bottom)) & (shares > 127))
+    return result

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from augsuite.augment.field import Field
 from augsuite.boxes import Boxes
 
 Matrix = tuple[float, float, float, float, float, float, float, float, float]
@@ -18,14 +19,16 @@ class Warp(msgspec.Struct, frozen=True, tag="warp"):
     """One geometric operation: where each point goes, and the canvas that takes it.
 
     Attributes:
-        matrix: 3 x 3 row by row, affine: from pixels of the canvas before to pixels of the canvas after. Space is continuous;
-            pixel (row r, column c) covers `[c, c + 1) x [r, r + 1)`.
+        matrix: 3 x 3 row by row, from pixels of the canvas before to pixels of the canvas after: affine, or a perspective whose
+            third row is positive on the whole canvas before. Space is continuous; pixel (row r, column c) covers
+            `[c, c + 1) x [r, r + 1)`.
         width: of the canvas after, in pixels.
         height: of the canvas after, in pixels.
         fill: red, green and blue, 0 to 255, of what lies outside the canvas before.
         keep: which boxes stay: in what `draw` returns, positions in `scene.boxes`; in a plan, positions in the boxes of the
             sample that the plan starts from. None keeps all.
         step: the id of the step that drew it; the core fills it in.
+        field: a displacement on the canvas after: what the matrix brought to `p + d(p)` is shown at p.
     """
 
     matrix: Matrix
@@ -34,6 +37,7 @@ class Warp(msgspec.Struct, frozen=True, tag="warp"):
     fill: Fill = (0, 0, 0)
     keep: tuple[int, ...] | None = None
     step: str = ""
+    field: Field | None = None
 
 
 class PixelOp(msgspec.Struct, frozen=True, tag="pixel"):
@@ -108,12 +112,17 @@ class Plan(msgspec.Struct, frozen=True):
         ops: the operations, in the order of the policy's steps; a step whose coin said no has none.
         min_visible_frac: a box stays if at least this share of its original area is visible at the end.
         min_size: a box stays if at the end it is at least so wide and so high, in pixels.
+        box_from: what a box is taken for where steps turn, shear or bend it and its object has no shape of its own: its `corners`,
+            or the `ellipse` in it.
+        use_shapes: take the box around the object's polygon, mask or oriented box, where it has one, in that case.
     """
 
     start: Origin | Mix
     ops: tuple[Warp | PixelOp | Erase, ...] = ()
     min_visible_frac: float = 0.1
     min_size: float = 1.0
+    box_from: Literal["corners", "ellipse"] = "corners"
+    use_shapes: bool = True
 
     @property
     def warps(self) -> list[Warp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -32,12 +32,17 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         steps: in their order.
         min_visible_frac: a box stays if at least this share of its original area is visible at the end, in [0, 1].
         min_size: a box stays if at the end it is at least so wide and so high, in pixels.
+        box_from: what a box is taken for where steps turn, shear or bend it: its `corners`, which always hold the object, or the
+            `ellipse` in it, which most objects fill no more than.
+        use_shapes: in that case, take the box around the object's polygon, mask or oriented box instead, where it has one.
     """
 
     name: str = msgspec.field(name="policy")  # as a file calls it, and so the messages
     steps: tuple[Step, ...] = ()
     min_visible_frac: Annotated[float, Meta(ge=0, le=1)] = 0.1
     min_size: Annotated[float, Meta(ge=0)] = 1.0
+    box_from: Literal["corners", "ellipse"] = "corners"
+    use_shapes: bool = True
 
     def __post_init__(self) -> None:
         """Give every step an id.
@@ -91,7 +96,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _empty(self) -> Plan:
-        return Plan(Origin(-1, 0, 0), (), self.min_visible_frac, self.min_size)
+        return Plan(Origin(-1, 0, 0), (), self.min_visible_frac, self.min_size, self.box_from, self.use_shapes)
 
     @cached_property
     def _drawers(self) -> tuple[Drawer, ...]:
@@ -126,6 +131,10 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
             plain["min_visible_frac"] = self.min_visible_frac
         if self.min_size != 1:
             plain["min_size"] = self.min_size
+        if self.box_from != "corners":
+            plain["box_from"] = self.box_from
+        if not self.use_shapes:
+            plain["use_shapes"] = False
         ids = default_ids(self.steps)
         plain["steps"] = [step.to_plain(own) for step, own in zip(self.steps, ids, strict=True)]
         return plain

@@ -12,9 +12,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from augsuite.augment.policies import Policy
-from augsuite.augment.steps import Step
 from augsuite.augment.render import render
 from augsuite.augment.replay import Record, digest
+from augsuite.augment.steps import Step
 from augsuite.config import to_plain
 from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.colors import Color, class_color

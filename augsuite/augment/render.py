@@ -11,10 +11,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from augsuite.augment import resample
-from augsuite.augment.erasing import erased_share, paint
+from augsuite.augment.erasing import paint
 from augsuite.augment.moving import moved
+from augsuite.augment.placing import place
 from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
 from augsuite.augment.pointwise import operate
+from augsuite.augment.remap import remap
 from augsuite.augment.transforms import instance
 from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, is_aligned, pixels_of
 from augsuite.boxes import Boxes
@@ -64,7 +66,6 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None, *, last: bool = True)
     kept = possible(plan, share)
     if last:
         kept &= (placed[:, 2:] - placed[:, :2] >= plan.min_size).all(axis=1)
-    a, b, c, d, e, f = course.matrix
     return Sample(
         source=Rendered(start.source, plan.ops, course),
         boxes=placed[kept],
@@ -73,7 +74,7 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None, *, last: bool = True)
         rows=start.rows[kept],
         targets=start.targets,
         image_row=start.image_row,
-        matrix=np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ start.matrix,
+        matrix=course.homography @ start.matrix,
         lazy=moved(start.lazy, course, kept),
         seen_frac=share[kept],
     )
@@ -115,8 +116,7 @@ def see(plan: Plan, start: Sample) -> tuple[Course, Boxes, NDArray[np.float64]]:
     """
     width, height = start.source.width, start.source.height
     course = Course(width, height, plan.warps)
-    placed, share = course.place(start.boxes)
-    share = share - erased_share(plan.ops, width, height, start.boxes)
+    placed, share = place(plan, start, course)
     return course, placed, share if start.seen_frac is None else share * start.seen_frac
 
 
@@ -217,6 +217,8 @@ class Rendered:
                 f"the policy ends on a canvas of {course.width:,}x{course.height:,}, over the limit of {limit:,} pixels. "
                 "Give it a last step resize or letterbox, or smaller parameters."
             )
+        if course.bend is not None:
+            return remap(self.source, course.bend, course.width, course.height)
         if not course.aligned:
             return resample.warp(self.source, course.matrix, (0, 0, course.width, course.height))
         left, top, right, bottom = pixels_of(course.seen())
@@ -275,7 +277,7 @@ def _fill(canvas: Image, frame: Frame, fill: tuple[int, int, int]) -> None:
     if frame.covers(width, height):
         return
     color = np.tile(np.array(fill, np.uint8), width)
-    if is_aligned(frame.matrix):
+    if frame.bend is None and is_aligned(frame.matrix):
         left, top, right, bottom = pixels_of(frame.rect)
         top, bottom = min(max(top, 0), height), min(max(bottom, 0), height)
         left, right = min(max(left, 0), width), min(max(right, 0), width)
@@ -285,8 +287,6 @@ def _fill(canvas: Image, frame: Frame, fill: tuple[int, int, int]) -> None:
         values[top:bottom, : 3 * left] = color[: 3 * left]
         values[top:bottom, 3 * right :] = color[3 * right :]
         return
-    spans = frame.spans(width, height).astype(np.int32)
-    columns = np.arange(width, dtype=np.int32)
-    outside = (columns < spans[:, :1]) | (columns >= spans[:, 1:])
+    outside = ~frame.pixels(width, height)
     painted = np.broadcast_to(color.reshape(1, width, 3), canvas.shape)
     resample.opencv().copyTo(np.ascontiguousarray(painted), outside.view(np.uint8), canvas)

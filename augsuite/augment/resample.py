@@ -73,13 +73,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         return stretched
     pixels, matrix = _prefiltered(pixels, matrix, part)
     left, top, right, bottom = part
-    longest = max(*pixels.shape[:2], right - left, bottom - top)
-    if longest > _LONGEST:
-        where = source.path if isinstance(source, FileSource) else "image"
-        raise DataError(
-            f"{where}: warping takes a side of {longest:,} pixels, and OpenCV's limit is {_LONGEST:,}. "
-            "Cut the image into tiles, or end the policy with a smaller size."
-        )
+    check_sides(source, *pixels.shape[:2], right - left, bottom - top)
     back = compose(BACK, compose(invert(matrix), compose((1.0, 0.0, float(left), 0.0, 1.0, float(top)), HALF)))
     cv2 = opencv()
     result: Image = cv2.warpAffine(
@@ -90,6 +84,21 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         borderMode=cv2.BORDER_REPLICATE,
     )
     return result
+
+
+def check_sides(source: Source, *sides: int) -> None:
+    """Stop where OpenCV would count pixels wrong.
+
+    Raises:
+        DataError: if a side is too long to be warped.
+    """
+    longest = max(sides)
+    if longest > _LONGEST:
+        where = source.path if isinstance(source, FileSource) else "image"
+        raise DataError(
+            f"{where}: warping takes a side of {longest:,} pixels, and OpenCV's limit is {_LONGEST:,}. "
+            "Cut the image into tiles, or end the policy with a smaller size."
+        )
 
 
 def decoded(source: Source, reduce: int, rows: int | None = None) -> tuple[Image, int]:

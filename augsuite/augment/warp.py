@@ -11,13 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite import boxes as box
+from augsuite.augment.bend import Bend
 from augsuite.augment.plan import Matrix, Warp
+from augsuite.augment.polygons import (
+    Polygon,
+    Rings,
+    clip_polygon,
+    clip_ring,
+    inward,
+    polygon_area,
+    without_doubles,
+)
 from augsuite.boxes import Boxes
 
 Affine = tuple[float, float, float, float, float, float]
 """`x' = a x + b y + c`, `y' = d x + e y + f`."""
 Rect = tuple[float, float, float, float]
-Polygon = list[tuple[float, float]]
 
 IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -57,14 +66,18 @@ class Frame:
     """The canvas that one warp took, as it lies on the last canvas.
 
     Attributes:
-        matrix: from pixels of that canvas to pixels of the last one.
+        matrix: from pixels of that canvas to pixels of the last one; the identity where `bend` says it.
         width: of that canvas.
         height: of that canvas.
+        bend: what leads to the last canvas where no matrix of this kind does; then `corners` and `spans` say nothing.
+        place: which of the canvases of `bend` it is.
     """
 
     matrix: Affine
     width: int
     height: int
+    bend: Bend | None = None
+    place: int = 0
 
     @cached_property
     def corners(self) -> Polygon:
@@ -76,23 +89,35 @@ class Frame:
     @cached_property
     def rect(self) -> Rect:
         """The upright rectangle that just holds the corners; the canvas itself where the matrix is aligned."""
+        if self.bend is not None:
+            return box_of(self.bend.inside[self.place])
         xs, ys = zip(*self.corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
     def covers(self, width: int, height: int) -> bool:
         """Whether every pixel of the last canvas lies inside."""
+        if self.bend is not None:
+            return bool(self.bend.inside[self.place].all())
         if is_aligned(self.matrix):
             left, top, right, bottom = pixels_of(self.rect)
             return left <= 0 and top <= 0 and right >= width and bottom >= height
         rows = self.spans(width, height)
         return bool((rows[:, 0] <= 0).all() and (rows[:, 1] >= width).all())
 
+    def pixels(self, width: int, height: int) -> NDArray[np.bool_]:
+        """`(height, width)` which pixels of the last canvas lie inside."""
+        if self.bend is not None:
+            return self.bend.inside[self.place]
+        spans = self.spans(width, height).astype(np.int32)
+        columns = np.arange(width, dtype=np.int32)
+        return np.asarray((columns >= spans[:, :1]) & (columns < spans[:, 1:]))
+
     def spans(self, width: int, height: int) -> NDArray[np.int64]:
         """`(height, 2)` first and one past last column, in each row of the last canvas, whose centre lies inside."""
         middles = np.arange(height) + 0.5
         low = np.zeros(height)
         high = np.full(height, float(width))
-        for a, b, c in _inward(self.corners):
+        for a, b, c in inward(self.corners):
             rest = b * middles + c
             if a > 0:
                 low = np.maximum(low, -rest / a)
@@ -110,7 +135,9 @@ class Course:
     """A sequence of warps, as one.
 
     Attributes:
-        matrix: from pixels of the first canvas to pixels of the last.
+        matrix: from pixels of the first canvas to pixels of the last; the identity where `bend` says it.
+        homography: the same, `(3, 3)`, of any warps, but without the displacement of fields.
+        bend: what is asked instead of `matrix` where a warp is a perspective or has a field; None where all are affine.
         width: of the last canvas.
         height: of the last canvas.
         frames: for each warp, the canvas that it took.
@@ -129,12 +156,17 @@ class Course:
         self.first = sizes[0]
         self.width, self.height = sizes[-1]
         self.frames: list[Frame] = []
-        tail = IDENTITY
+        self.matrix = IDENTITY
+        self.bend: Bend | None = None
+        if any(warp.field is not None or warp.matrix[6:] != (0, 0, 1) for warp in warps):
+            self.bend = Bend(width, height, warps)
+            self.frames = [Frame(IDENTITY, *size, self.bend, place) for place, size in enumerate(sizes[:-1])]
+            self.aligned = False
+            return
         for warp, size in zip(reversed(warps), reversed(sizes[:-1]), strict=True):
-            tail = compose(tail, affine_of(warp.matrix))
-            self.frames.append(Frame(tail, *size))
+            self.matrix = compose(self.matrix, affine_of(warp.matrix))
+            self.frames.append(Frame(self.matrix, *size))
         self.frames.reverse()
-        self.matrix = tail
         self.aligned = all(is_aligned(frame.matrix) for frame in self.frames)
 
     @cached_property
@@ -144,37 +176,47 @@ class Course:
         return abs(a * e - b * d)
 
     @property
+    def homography(self) -> NDArray[np.float64]:
+        """See the class."""
+        return np.array([*self.matrix, 0.0, 0.0, 1.0]).reshape(3, 3) if self.bend is None else self.bend.homography
+
+    @property
     def mirrors(self) -> bool:
         """Whether left and right trade places, as in a mirror image."""
+        if self.bend is not None:
+            return bool(np.linalg.det(self.bend.homography) < 0)
         a, b, _, d, e, _ = self.matrix
         return a * e - b * d < 0
 
     def forward(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`(P, 2)` points of the first canvas, on the last."""
+        """`(P, 2)` points of the first canvas, on the last; NaN for one beyond the horizon of a perspective."""
+        if self.bend is not None:
+            return self.bend.forward(points)
         a, b, c, d, e, f = self.matrix
         xs, ys = points[:, 0], points[:, 1]
         return np.stack([a * xs + b * ys + c, d * xs + e * ys + f], axis=1)
 
-    @cached_property
-    def edges(self) -> NDArray[np.float64]:
-        """`(E, 3)` half planes `a x + b y + c >= 0` of the last canvas whose intersection shows the first canvas; none for nothing."""
-        return np.array(_inward(self._region())).reshape(-1, 3)
-
     def shows(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """`(P,)` whether points of the first canvas are seen."""
-        if not len(self.edges):
+        if self.bend is not None:
+            return self.bend.shows(points)
+        if not len(self._edges):
             return np.zeros(len(points), bool)
-        return np.asarray((self.forward(points) @ self.edges[:, :2].T + self.edges[:, 2] >= 0).all(axis=1))
+        return np.asarray((self.forward(points) @ self._edges[:, :2].T + self._edges[:, 2] >= 0).all(axis=1))
 
     def cut(self, ring: NDArray[np.float64]) -> NDArray[np.float64]:
         """A ring of points, on the last canvas: `(P, 2)` around what is seen of it; no points where nothing is."""
-        if not len(self.edges):
+        if self.bend is not None:
+            return self.bend.cut(ring)
+        if not len(self._edges):
             return np.zeros((0, 2))
         left, top, right, bottom = self.seen()
-        return np.clip(clip_ring(self.forward(ring), self.edges), (left, top), (right, bottom))
+        return np.clip(clip_ring(self.forward(ring), self._edges), (left, top), (right, bottom))
 
     def visible(self, part: tuple[int, int, int, int]) -> NDArray[np.bool_]:
         """`(H, W)` bool: which pixels of a part of the last canvas show the first."""
+        if self.bend is not None:
+            return self.bend.visible(part)
         left, top, right, bottom = part
         shown = np.ones((bottom - top, right - left), bool)
         columns = np.arange(left, right)
@@ -186,6 +228,8 @@ class Course:
 
     def seen(self, since: int = 0) -> Rect:
         """The upright rectangle that holds what of the canvases from warp `since` on is seen; may be empty."""
+        if self.bend is not None:
+            return box_of(self.bend.shown(since))
         left, top, right, bottom = 0.0, 0.0, float(self.width), float(self.height)
         for frame in self.frames[since:]:
             rect = frame.rect
@@ -193,22 +237,31 @@ class Course:
             right, bottom = min(right, rect[2]), min(bottom, rect[3])
         return left, top, max(left, right), max(top, bottom)
 
-    def place(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
+    def place(self, boxes: Boxes, outlines: Sequence[Rings | None] = ()) -> tuple[Boxes, NDArray[np.float64]]:
         """Take boxes from the first canvas to the last.
 
         Args:
             boxes: `(N, 4)` float64 XYXY.
+            outlines: for each box rings that hold its object, or None for the box's corners; none at all for the corners of
+                every box.
 
         Returns:
-            `(N, 4)` the upright boxes that just hold what is seen of each, zeros for one that is not seen; and `(N,)` what share of
-            its area within the first canvas is seen, in [0, 1].
+            `(N, 4)` the upright boxes that just hold what is seen of each (of its outline, where it has one), zeros for one that is
+            not seen; and `(N,)` what share of the box's area within the first canvas is seen, in [0, 1].
         """
         if not len(boxes):
             return np.zeros((0, 4)), np.zeros(0)
-        before = box.area(box.clip(boxes, *self.first)) * self.scale
-        placed, after = self._place_aligned(boxes) if self.aligned else self._place_turned(boxes)
-        share = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
-        return np.where((share > 0)[:, None], placed, 0.0), np.minimum(share, 1.0)
+        if self.bend is not None:
+            placed, share = self.bend.place(boxes)
+        else:
+            before = box.area(box.clip(boxes, *self.first)) * self.scale
+            placed, after = self._place_aligned(boxes) if self.aligned else self._place_turned(boxes)
+            share = np.minimum(np.divide(after, before, out=np.zeros_like(after), where=before > 0), 1.0)
+        for row, rings in enumerate(outlines):
+            if rings is not None and share[row] > 0:
+                cut = [ring for ring in map(self.cut, rings) if len(ring)]
+                placed[row] = box.bounds(np.concatenate(cut)[None])[0] if cut else 0.0
+        return np.where((share > 0)[:, None], placed, 0.0), share
 
     def _place_aligned(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
         a, b, c, d, e, f = self.matrix
@@ -226,8 +279,7 @@ class Course:
         points = box.corner_points(boxes)
         xs, ys = points[..., 0], points[..., 1]
         points = np.stack([a * xs + b * ys + c, d * xs + e * ys + f], axis=2)
-        region = self._region()
-        edges = np.array(_inward(region)).reshape(-1, 3)
+        region, edges = self._region, self._edges
         inside = (
             (points @ edges[:, :2].T + edges[:, 2] >= 0).all(axis=(1, 2)) if len(region) > 2 else [False] * len(boxes)
         )
@@ -242,87 +294,30 @@ class Course:
         left, top, right, bottom = self.seen()  # a crossing point may lie a rounding error beyond
         return np.clip(placed, [left, top, left, top], [right, bottom, right, bottom]), area
 
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        """`(E, 3)` half planes `a x + b y + c >= 0` of the last canvas whose intersection shows the first; none for nothing."""
+        return np.array(inward(self._region)).reshape(-1, 3)
+
+    @cached_property
     def _region(self) -> Polygon:
         """What of the first canvas is seen on the last, as a convex polygon; empty for nothing."""
         w, h = float(self.width), float(self.height)
         region: Polygon = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)]
         for frame in self.frames:
             region = clip_polygon(region, frame.corners)
-        return _without_doubles(region)
+        return without_doubles(region)
+
+
+def box_of(mask: NDArray[np.bool_]) -> Rect:
+    """The upright rectangle that just holds the set pixels; empty for none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def pixels_of(rect: Rect) -> tuple[int, int, int, int]:
     """First column, first row, one past last column and row of the pixels whose centre lies in a rectangle."""
     left, top, right, bottom = rect
     return math.ceil(left - 0.5), math.ceil(top - 0.5), math.ceil(right - 0.5), math.ceil(bottom - 0.5)
-
-
-def _inward(corners: Polygon) -> list[tuple[float, float, float]]:
-    """For each edge of a convex polygon `(a, b, c)` with `a x + b y + c >= 0` inside."""
-    sign = 1.0 if _signed_area(corners) >= 0 else -1.0
-    edges = []
-    for (x, y), (u, v) in zip(corners, corners[1:] + corners[:1], strict=True):
-        a, b = -(v - y) * sign, (u - x) * sign
-        edges.append((a, b, -(a * x + b * y)))
-    return edges
-
-
-def clip_polygon(polygon: Polygon, window: Polygon) -> Polygon:
-    """The part of a convex polygon inside a convex window; empty for none.
-
-    Source: Sutherland and Hodgman 1974, Reentrant polygon clipping, doi:10.1145/360767.360802.
-    """
-    if len(window) < 3:
-        return []
-    for a, b, c in _inward(window):
-        kept: Polygon = []
-        sides = [a * x + b * y + c for x, y in polygon]
-        for i, (point, side) in enumerate(zip(polygon, sides, strict=True)):
-            before, side_before = polygon[i - 1], sides[i - 1]
-            if (side >= 0) != (side_before >= 0):
-                t = side_before / (side_before - side)
-                kept.append((before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1])))
-            if side >= 0:
-                kept.append(point)
-        polygon = kept
-    return polygon if len(polygon) > 2 else []
-
-
-def clip_ring(ring: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The part of any ring inside half planes: `(P, 2)`, no points for none.
-
-    A concave ring that falls into pieces stays one ring, its pieces joined along the border by edges that enclose nothing.
-
-    Source: Sutherland and Hodgman 1974, Reentrant polygon clipping, doi:10.1145/360767.360802.
-    """
-    for a, b, c in edges:
-        sides = a * ring[:, 0] + b * ring[:, 1] + c
-        if (sides >= 0).all():
-            continue
-        after, sides_after = np.roll(ring, -1, axis=0), np.roll(sides, -1)
-        crossed = (sides >= 0) != (sides_after >= 0)
-        t = sides / np.where(crossed, sides - sides_after, 1.0)
-        both = np.stack([ring, ring + t[:, None] * (after - ring)], axis=1).reshape(-1, 2)
-        ring = both[np.stack([sides >= 0, crossed], axis=1).reshape(-1)]
-    return ring if len(ring) > 2 else np.zeros((0, 2))
-
-
-def _without_doubles(polygon: Polygon) -> Polygon:
-    """Without corners that coincide with the one before: an edge that short points where rounding errors point."""
-    close = 1e-9 * max((abs(value) for point in polygon for value in point), default=0.0)
-    kept = [
-        (x, y)
-        for (x, y), (u, v) in zip(polygon, polygon[-1:] + polygon[:-1], strict=True)
-        if max(abs(x - u), abs(y - v)) > close
-    ]
-    return kept if len(kept) > 2 else []
-
-
-def _signed_area(polygon: Polygon) -> float:
-    pairs = zip(polygon, polygon[1:] + polygon[:1], strict=True)
-    return sum(x * v - u * y for (x, y), (u, v) in pairs) / 2
-
-
-def polygon_area(polygon: Polygon) -> float:
-    """The area of a simple polygon, by the shoelace formula."""
-    return abs(_signed_area(polygon))

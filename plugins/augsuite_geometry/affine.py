@@ -15,6 +15,7 @@ from augsuite_geometry.canvas import MEAN_COLOR, Color
 Angle = Annotated[float, Meta(ge=0, le=180)]
 Frac = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
+Slant = Annotated[float, Meta(ge=0, lt=90)]
 
 
 def about_center(
@@ -67,6 +68,49 @@ class Rotate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return about_center(scene, self.fill, rotate_deg=rng.uniform(-self.max_deg, self.max_deg))
 
 
+class Shear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Shear about the centre by angles uniform in [-`x_deg`, `x_deg`] and [-`y_deg`, `y_deg`]; the canvas keeps its size.
+
+    Attributes:
+        x_deg: largest angle along x, below 90.
+        y_deg: largest angle along y, below 90.
+        fill: red, green and blue, 0 to 255, of what comes from outside.
+
+    Source: as `RandomAffine` of torchvision, with `shear` alone.
+    """
+
+    x_deg: Slant = 15.0
+    y_deg: Slant = 0.0
+    fill: Color = MEAN_COLOR
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
+        """Draw the angles."""
+        along_x, along_y = rng.uniform(-1.0, 1.0, size=2)
+        return about_center(scene, self.fill, rotate_deg=0.0, shear_deg=(along_x * self.x_deg, along_y * self.y_deg))
+
+
+class Translate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Shift by whole pixels, uniform either way; the canvas keeps its size.
+
+    Attributes:
+        x_frac: largest shift right or left, as a share of the width.
+        y_frac: largest shift down or up, as a share of the height.
+        fill: red, green and blue, 0 to 255, of what comes from outside.
+
+    Source: as `RandomAffine` of torchvision, with `translate` alone.
+    """
+
+    x_frac: Frac = 0.1
+    y_frac: Frac = 0.1
+    fill: Color = MEAN_COLOR
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
+        """Draw the shift."""
+        most = round(self.x_frac * scene.width), round(self.y_frac * scene.height)
+        right, down = (int(rng.integers(-side, side, endpoint=True)) for side in most)
+        return Warp((1, 0, right, 0, 1, down, 0, 0, 1), scene.width, scene.height, self.fill)
+
+
 class Affine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Turn, shift, scale and shear about the centre, each uniform in its range; the canvas keeps its size.
 
@@ -83,7 +127,7 @@ class Affine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate_deg: Angle = 10.0
     translate_frac: tuple[Frac, Frac] = (0.1, 0.1)
     scale: tuple[Positive, Positive] = (0.9, 1.1)
-    shear_deg: Annotated[float, Meta(ge=0, lt=90)] = 5.0
+    shear_deg: Slant = 5.0
     fill: Color = MEAN_COLOR
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -39,6 +39,36 @@ class Expand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width, height = int(scene.width * ratio), int(scene.height * ratio)
         left = int(rng.integers(0, width - scene.width, endpoint=True))
         top = int(rng.integers(0, height - scene.height, endpoint=True))
+        return Warp((1, 0, left, 0, 1, top, 0, 0, 1), width, height, self.fill)
+
+
+class Pad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Make the canvas large enough; the image keeps its size.
+
+    Attributes:
+        least: width, then height, that the canvas has at least, in pixels.
+        multiple: then up to a multiple of that many pixels.
+        place: where the image goes: the `center` (the odd pixel right and below), the `corner` at the top left, or `random`.
+        fill: red, green and blue, 0 to 255, of the rest of the canvas.
+
+    Source: as `PadIfNeeded` of albumentations.
+    """
+
+    least: tuple[Side, Side] = (1, 1)
+    multiple: Side = 32
+    place: Literal["center", "corner", "random"] = "corner"
+    fill: Color = MEAN_COLOR
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp | None:
+        """Draw the place; None where the canvas is large enough."""
+        pairs = zip((scene.width, scene.height), self.least, strict=True)
+        width, height = (-(-max(pair) // self.multiple) * self.multiple for pair in pairs)
+        if (width, height) == (scene.width, scene.height):
+            return None
+        spare = width - scene.width, height - scene.height
+        left, top = (0, 0) if self.place == "corner" else (spare[0] // 2, spare[1] // 2)
+        if self.place == "random":
+            left, top = (int(rng.integers(side, endpoint=True)) for side in spare)
         return Warp((1, 0, left, 0, 1, top, 0, 0, 1), width, height, self.fill)
 
 

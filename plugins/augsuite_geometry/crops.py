@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from augsuite import boxes as box
 from augsuite.augment import Scene, Warp
+from augsuite_geometry.canvas import Color, Side
 
 Positive = Annotated[float, Meta(gt=0)]
 Unit = Annotated[float, Meta(gt=0, le=1)]
@@ -62,6 +63,61 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width = max(1, min(scene.width, round(scene.height * shape)))
         height = max(1, min(scene.height, round(scene.width / shape)))
         return cut((scene.width - width) // 2, (scene.height - height) // 2, width, height)
+
+
+class CenterCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut a size out of the centre, on whole pixels; fill where the image is smaller.
+
+    Attributes:
+        size: width, then height, in pixels.
+        fill: red, green and blue, 0 to 255, of what the image does not cover.
+
+    Source: as `CenterCrop` of torchvision, whose rounding it has.
+    """
+
+    size: tuple[Side, Side] = (224, 224)
+    fill: Color = (0, 0, 0)
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp | None:
+        """Nothing is random; None where the size is right."""
+        del rng
+        if self.size == (scene.width, scene.height):
+            return None
+        pairs = zip((scene.width, scene.height), self.size, strict=True)
+        left, top = (-((wanted - side) // 2) if wanted > side else round((side - wanted) / 2) for side, wanted in pairs)
+        return Warp((1, 0, -left, 0, 1, -top, 0, 0, 1), *self.size, fill=self.fill)
+
+
+class SafeCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut out a part on whole pixels that holds every box whole: each of its edges is uniform between the image's and the boxes'.
+
+    An image without boxes keeps a point drawn at random.
+
+    Attributes:
+        least_frac: the part is at least so large, as a share of width and of height; a smaller one grows about its centre.
+
+    Source: as `BBoxSafeRandomCrop` of albumentations, without its erosion.
+    """
+
+    least_frac: Annotated[float, Meta(ge=0, le=1)] = 0.1
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
+        """Draw the edges."""
+        shares, point = rng.random((2, 2)), rng.random(2)
+        spans = []
+        for axis, side in enumerate((scene.width, scene.height)):
+            first = last = float(point[axis]) * side
+            if len(scene.boxes):
+                first, last = float(scene.boxes[:, axis].min()), float(scene.boxes[:, axis + 2].max())
+            low = int(shares[0, axis] * (math.floor(first) + 1))
+            high = side - int(shares[1, axis] * (side - math.ceil(last) + 1))
+            least = max(1, math.ceil(self.least_frac * side))
+            if high - low < least:
+                low = min(max(low - (least - high + low) // 2, 0), side - least)
+                high = low + least
+            spans.append((low, high))
+        (left, right), (top, bottom) = spans
+        return cut(left, top, right - left, bottom - top)
 
 
 class IouCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
