@@ -107,9 +107,13 @@ def _read_parts(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[s
         raise ConfigError(f"{path}: has a sidecar, which cannot be streamed. Drop --stream, or move the sidecar away.")
     if spec.read_parts is not None:
         reader = registry.load(spec.read_parts, f"format {spec.name}", "all")
-        with fenced(path, allow_outside=intake.allow_outside):
-            for part in reader(path, intake, **options):
-                yield _checked(part, path, intake)
+        parts = reader(path, intake, **options)
+        while True:
+            with fenced(path, allow_outside=intake.allow_outside):  # for the reader, not for who takes its parts
+                part = next(parts, None)
+            if part is None:
+                return
+            yield _checked(part, path, intake)
 
 
 def _checked(data: Dataset, path: Path, intake: Intake) -> Dataset:

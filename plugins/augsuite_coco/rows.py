@@ -156,10 +156,11 @@ class Rows:
 
     def _add_extra(self, extra: dict[str, NDArray[np.object_]], key: str, values: list[Any]) -> None:
         name = extra_of(key)
-        if values.count(UNSET) == len(values):
+        absent = values.count(UNSET)
+        if absent == len(values):
             return
         if not self._intake.wanted(name):
-            extra[name] = _present(values)
+            extra[name] = _present(values, absent)
         elif self._kind is AnnotationRow and key in _UNDECODED:
             extra[name] = objects(values)
         else:
@@ -172,8 +173,12 @@ def _column(rows: Sequence[Any], name: str) -> list[Any]:
     return list(map(attrgetter(name), rows))
 
 
-def _present(values: list[Any]) -> NDArray[np.object_]:
-    if values.count(UNSET) == 0:
+def _numbers_of(rows: Sequence[Any], name: str) -> NDArray[np.int64]:
+    return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
+
+
+def _present(values: list[Any], absent: int) -> NDArray[np.object_]:
+    if not absent:
         return np.full(len(values), UNREAD, object)
     return objects([ABSENT if value is UNSET else UNREAD for value in values])
 
@@ -245,8 +250,8 @@ def _ids(rows: Sequence[Any]) -> dict[str, Any]:
     ids = _column(rows, "id")
     given = ids.count(UNSET) == 0
     return {
-        "image_id": np.array(_column(rows, "image_id"), np.int64),
-        "category_id": np.array(_column(rows, "category_id"), np.int64),
+        "image_id": _numbers_of(rows, "image_id"),
+        "category_id": _numbers_of(rows, "category_id"),
         "id": np.array(ids if given else [0 if value is UNSET else value for value in ids], np.int64),
         "without_id": np.zeros(len(ids), bool) if given else np.array([value is UNSET for value in ids], bool),
     }
@@ -258,8 +263,9 @@ def _annotations(rows: Sequence[Any], intake: Intake) -> dict[str, Any]:
     extra = {}
     for key in ("area", "score"):
         values = _column(rows, key)
-        if values.count(UNSET) < len(values):
-            extra[extra_of(key)] = objects(values) if intake.wanted(extra_of(key)) else _present(values)
+        absent = values.count(UNSET)
+        if absent < len(values):
+            extra[extra_of(key)] = objects(values) if intake.wanted(extra_of(key)) else _present(values, absent)
     return {
         **_ids(rows),
         "bbox": _flat(_column(rows, "bbox")),

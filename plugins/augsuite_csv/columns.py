@@ -16,13 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from augsuite.dataset import ABSENT, UNREAD, Intake
+from augsuite.dataset import ABSENT, UNREAD, Intake, objects
 from augsuite.dataset.checks import LARGEST
 from augsuite.dataset.fence import current
 from augsuite.dataset.finder import Finder
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.progress import advance
-from augsuite.errors import DataError
 from augsuite_csv.header import Header, understand
 from augsuite_csv.layout import delimiter_of, find_images
 
@@ -98,12 +97,14 @@ def find_files_of_images(columns: Columns) -> None:
     finder = columns.finder
     if finder is None:
         return
-    try:
-        for name in columns.images:
-            bare = not name.lower().endswith(SUFFIXES)
-            columns.files.append((bare and finder.look(name, stem=True)) or finder.find(name))
-    except DataError as error:
-        raise UnusualError from error
+    found, outside = finder.find_many(objects(columns.images))
+    if outside:
+        raise UnusualError
+    columns.files = found.tolist()
+    for row, name in enumerate(columns.images):
+        if not name.lower().endswith(SUFFIXES):
+            columns.files[row] = finder.look(name, stem=True) or columns.files[row]
+    finder.missing += columns.files.count("")
 
 
 def _header(file: Path) -> tuple[Header, str, bool]:

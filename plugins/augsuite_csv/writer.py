@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from augsuite.boxes import Layout
+from augsuite.boxes import Layout, convert
 from augsuite.dataset import ABSENT, UNREAD, Dataset
 from augsuite.dataset.delimited import cells, join, numbers, write_lines
 from augsuite.dataset.files import inside
@@ -33,6 +34,7 @@ _HEADINGS = {
 _CHUNK = 1 << 16  # rows in memory at a time
 _NOT_PLAIN = r"^$|[\\:\x00]|^[./]|/[./]|/$"
 """What may lead outside a folder, or is not the shortest way to write a path."""
+_SPACE = re.compile(r"\s").search
 _FIXED = ("image", "label", "0", "1", "2", "3", "split", "ignore", _SCORE)
 
 
@@ -54,10 +56,11 @@ def write_parts(parts: Iterable[Dataset], folder: Path, losses: Losses) -> Itera
                 _count_spaces(part.categories.names.tolist(), losses)
             names = part.images.names.tolist()
             filenames = taken.names(_safe(names))
-            losses["image names"] += sum(map(str.__ne__, names, filenames))
+            if filenames != names:
+                losses["image names"] += sum(map(str.__ne__, names, filenames))
             _count_spaces(names, losses)
             _count_spaces(part.images.splits.tolist(), losses)
-            spool.add(part, filenames, part.boxes(layout), losses)
+            spool.add(part, filenames, layout, losses)
             yield [f"images/{filename}" for filename in filenames]
         spool.finish(folder / "annotations.csv", layout or Layout.XYXY_PX)
 
@@ -86,7 +89,7 @@ class _Spool:
     _open: pa.RecordBatchStreamWriter | None = None
     _columns: tuple[str, ...] | None = None
 
-    def add(self, data: Dataset, filenames: Sequence[str], boxes: NDArray[np.float64], losses: Losses) -> None:
+    def add(self, data: Dataset, filenames: Sequence[str], layout: Layout, losses: Losses) -> None:
         """Take the rows of a part: those of an image in the order of the table, or one without a class."""
         table = data.annotations
         extras = {key: values for key, values in table.extra.items() if key.startswith(_PREFIX)}
@@ -94,8 +97,6 @@ class _Spool:
         self.extras.update(dict.fromkeys(extras))
         self.splits = self.splits or bool((data.images.splits != "").any())
         self.ignore = self.ignore or bool(table.ignore.any())
-        if table.is_box.any():
-            self.largest = max(self.largest, float(np.abs(boxes[table.is_box]).max()))
         images = _image_cells(filenames, data.images.sizes)
         splits = cells(pa.array(data.images.splits, pa.string()))
         labels = cells(pa.array(data.categories.names, pa.string()))
@@ -106,8 +107,10 @@ class _Spool:
             row, one = rows[start : start + _CHUNK], at[start : start + _CHUNK]
             said = one >= 0
             where = one[said]
-            numbers_of = np.full((len(row), 5), np.nan)
-            numbers_of[said, :4], numbers_of[said, 4] = boxes[where], scores[where]
+            boxes = convert(table.boxes[where], table.layout, layout)  # of the same units, so that no size is needed
+            self.largest = max(self.largest, float(np.fmax.reduce(np.abs(boxes), axis=None, initial=-1.0)))
+            numbers_of = np.full((5, len(row)), np.nan)
+            numbers_of[:4, said], numbers_of[4, said] = boxes.T, scores[where]
             ignored = np.zeros(len(row), bool)
             ignored[said] = table.ignore[where]
             label = np.zeros(len(row), np.int64)
@@ -115,10 +118,10 @@ class _Spool:
             columns = [
                 images.take(pa.array(row)),
                 labels.take(pa.array(label, mask=~said)),
-                *(pa.array(numbers_of[:, index], from_pandas=True) for index in range(4)),
+                *(pa.array(numbers_of[index], from_pandas=True) for index in range(4)),
                 splits.take(pa.array(row)),
                 pa.array(ignored, mask=~said),
-                pa.array(numbers_of[:, 4], from_pandas=True),
+                pa.array(numbers_of[4], from_pandas=True),
             ]
             for key, values in extras.items():
                 text: list[str | None] = [None] * len(row)
@@ -223,8 +226,10 @@ def _safe(names: list[str]) -> list[str]:
     return paths
 
 
-def _count_spaces(texts: Iterable[str], losses: Losses) -> None:
+def _count_spaces(texts: Sequence[str], losses: Losses) -> None:
     """Count the texts with spaces around them, which do not come back."""
+    if not _SPACE("".join(texts)):
+        return
     losses["spaces around text"] += sum(text != text.strip() for text in texts)
 
 
