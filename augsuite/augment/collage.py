@@ -12,8 +12,9 @@ from augsuite.augment import resample
 from augsuite.augment.moving import moved
 from augsuite.augment.plan import Fill, Warp
 from augsuite.augment.warp import Affine, Course, Frame, compose, is_aligned, pixels_of
-from augsuite.dataset import Sample
+from augsuite.dataset import ArraySource, Sample
 from augsuite.dataset.images import Image
+from augsuite.dataset.rle import Mask
 from augsuite.dataset.sample import Source
 from augsuite.dataset.sample_shapes import joined
 
@@ -34,11 +35,13 @@ class Layer:
         source: its pixels.
         matrix: from its pixels to those of the collage.
         rect: what of the collage it covers: inside the collage, and inside what the matrix takes the image to.
+        mask: `(h, w)` bool: which of the pixels of `rect` it covers; None for all.
     """
 
     source: Source
     matrix: Affine
     rect: Part
+    mask: Mask | None = None
 
 
 def lay(sample: Sample, matrix: Affine, rect: Part, width: int, height: int) -> Sample:
@@ -149,15 +152,24 @@ class Collage:
 def _place(layer: Layer, matrix: Affine, width: int, height: int) -> tuple[Part, Image | None]:
     """The pixels of a canvas among which a layer's are; and which of them are, 255 or 0, or None for all."""
     x, y, right, bottom = layer.rect
-    frame = Frame(compose(matrix, (1.0, 0.0, x, 0.0, 1.0, y)), right - x, bottom - y)
+    onto = compose(matrix, (1.0, 0.0, float(x), 0.0, 1.0, float(y)))
+    frame = Frame(onto, right - x, bottom - y)
     region = _within(pixels_of(frame.rect), width, height)
     left, top, right, bottom = region
-    if is_aligned(frame.matrix) or right <= left or bottom <= top:
+    if right <= left or bottom <= top:
         return region, None
-    spans = frame.spans(width, height)[top:bottom].astype(np.int32)
-    columns = np.arange(left, right, dtype=np.int32)
-    inside = (columns >= spans[:, :1]) & (columns < spans[:, 1:])
-    return region, inside.view(np.uint8) * np.uint8(255)
+    shown: Image | None = None
+    if not is_aligned(onto):
+        spans = frame.spans(width, height)[top:bottom].astype(np.int32)
+        columns = np.arange(left, right, dtype=np.int32)
+        inside = (columns >= spans[:, :1]) & (columns < spans[:, 1:])
+        shown = inside.view(np.uint8) * np.uint8(255)
+    if layer.mask is not None:
+        pixels = layer.mask.view(np.uint8)[..., None] * np.uint8(255)
+        # A pixel is covered if more than half of it is.
+        covered = resample.warp(ArraySource(pixels), onto, region).reshape(bottom - top, right - left) > 127
+        shown = (covered if shown is None else covered & (shown > 0)).view(np.uint8) * np.uint8(255)
+    return region, shown
 
 
 def _within(part: Part, width: int, height: int) -> Part:

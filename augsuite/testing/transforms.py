@@ -206,7 +206,8 @@ class _Pool:
         return 3
 
     def original(self, row: int) -> Sample:
-        return Sample.of(np.roll(_image(), row + 1, axis=1), [[1.0, 2.0, 30.5, 40.25]], [3])
+        outline = [[1.0, 2.0, 30.5, 2.0, 20.0, 40.25]]
+        return Sample.of(np.roll(_image(), row + 1, axis=1), [[1.0, 2.0, 30.5, 40.25]], [3], polygons=[outline])
 
 
 def _image() -> np.ndarray:

@@ -25,3 +25,17 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
         params=Ref("augsuite_mix.mosaic:Mosaic"),
         source="Bochkovskiy et al. 2020, section 3.4, arXiv:2004.10934; github.com/ultralytics/ultralytics, data/augment.py",
     )
+    yield TransformSpec(
+        name="cutmix",
+        summary="paste a rectangle of another image; labels are shared out by area, boxes judged by what is seen",
+        kind="mix",
+        params=Ref("augsuite_mix.cutmix:Cutmix"),
+        source="Yun et al. 2019, section 3.1, arXiv:1905.04899",
+    )
+    yield TransformSpec(
+        name="copy_paste",
+        summary="paste objects of another image along their masks; hidden objects are judged by what is left",
+        kind="mix",
+        params=Ref("augsuite_mix.copy_paste:CopyPaste"),
+        source="Ghiasi et al. 2021, section 3, arXiv:2012.07177",
+    )
