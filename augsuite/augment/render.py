@@ -65,7 +65,8 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None, *, last: bool = True)
     course, placed, share = see(plan, start)
     kept = possible(plan, share)
     if last:
-        kept &= (placed[:, 2:] - placed[:, :2] >= plan.min_size).all(axis=1)
+        kept &= placed[:, 2] - placed[:, 0] >= plan.min_size
+        kept &= placed[:, 3] - placed[:, 1] >= plan.min_size
     return Sample(
         source=Rendered(start.source, plan.ops, course),
         boxes=placed[kept],

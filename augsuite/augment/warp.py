@@ -91,8 +91,15 @@ class Frame:
         """The upright rectangle that just holds the corners; the canvas itself where the matrix is aligned."""
         if self.bend is not None:
             return box_of(self.bend.inside[self.place])
-        xs, ys = zip(*self.corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        a, b, c, d, e, f = self.matrix
+        # Each coordinate is extreme where both of its terms are.
+        u, v, x, y = a * self.width, b * self.height, d * self.width, e * self.height
+        return (
+            min(u, 0.0) + min(v, 0.0) + c,
+            min(x, 0.0) + min(y, 0.0) + f,
+            max(u, 0.0) + max(v, 0.0) + c,
+            max(x, 0.0) + max(y, 0.0) + f,
+        )
 
     def covers(self, width: int, height: int) -> bool:
         """Whether every pixel of the last canvas lies inside."""
@@ -230,12 +237,17 @@ class Course:
         """The upright rectangle that holds what of the canvases from warp `since` on is seen; may be empty."""
         if self.bend is not None:
             return box_of(self.bend.shown(since))
-        left, top, right, bottom = 0.0, 0.0, float(self.width), float(self.height)
-        for frame in self.frames[since:]:
-            rect = frame.rect
-            left, top = max(left, rect[0]), max(top, rect[1])
-            right, bottom = min(right, rect[2]), min(bottom, rect[3])
+        left, top, right, bottom = self._cuts[since]
         return left, top, max(left, right), max(top, bottom)
+
+    @cached_property
+    def _cuts(self) -> list[Rect]:
+        """For each canvas, the last included, what it shares with all that come later."""
+        cuts: list[Rect] = [(0.0, 0.0, float(self.width), float(self.height))]
+        for frame in reversed(self.frames):
+            rect, cut = frame.rect, cuts[-1]
+            cuts.append((max(cut[0], rect[0]), max(cut[1], rect[1]), min(cut[2], rect[2]), min(cut[3], rect[3])))
+        return cuts[::-1]
 
     def place(self, boxes: Boxes, outlines: Sequence[Rings | None] = ()) -> tuple[Boxes, NDArray[np.float64]]:
         """Take boxes from the first canvas to the last.
@@ -253,26 +265,32 @@ class Course:
             return np.zeros((0, 4)), np.zeros(0)
         if self.bend is not None:
             placed, share = self.bend.place(boxes)
+        elif self.aligned:
+            placed, share = self._place_aligned(boxes)
         else:
             before = box.area(box.clip(boxes, *self.first)) * self.scale
-            placed, after = self._place_aligned(boxes) if self.aligned else self._place_turned(boxes)
-            share = np.minimum(np.divide(after, before, out=np.zeros_like(after), where=before > 0), 1.0)
+            placed, after = self._place_turned(boxes)
+            share = _share(after, before)
         for row, rings in enumerate(outlines):
             if rings is not None and share[row] > 0:
                 cut = [ring for ring in map(self.cut, rings) if len(ring)]
                 placed[row] = box.bounds(np.concatenate(cut)[None])[0] if cut else 0.0
-        return np.where((share > 0)[:, None], placed, 0.0), share
+        placed[share <= 0] = 0.0
+        return placed, share
 
     def _place_aligned(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
+        """Boxes and shares. Column by column: numpy is several times faster on long rows than on rows of four."""
+        columns = np.ascontiguousarray(boxes.T)
+        before = _area(_cut(columns, (0.0, 0.0, *self.first))) * self.scale
         a, b, c, d, e, f = self.matrix
-        xs, ys = boxes[:, 0::2], boxes[:, 1::2]
         if abs(b) > abs(a):
-            xs, ys, a, e = ys, xs, b, d
-        xs, ys = a * xs + c, e * ys + f
-        moved = np.stack([xs.min(axis=1), ys.min(axis=1), xs.max(axis=1), ys.max(axis=1)], axis=1)
-        left, top, right, bottom = self.seen()
-        moved = np.clip(moved, [left, top, left, top], [right, bottom, right, bottom])
-        return moved, box.area(moved)
+            columns = columns[[1, 0, 3, 2]]
+            a, e = b, d
+        moved = columns * np.array([[a], [e], [a], [e]])
+        moved += np.array([[c], [f], [c], [f]])
+        first, second = moved[:2], moved[2:]
+        moved = _cut(np.concatenate([np.minimum(first, second), np.maximum(first, second)]), self.seen())
+        return np.ascontiguousarray(moved.T), _share(_area(moved), before)
 
     def _place_turned(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
         a, b, c, d, e, f = self.matrix
@@ -315,6 +333,24 @@ def box_of(mask: NDArray[np.bool_]) -> Rect:
     if not len(rows):
         return 0.0, 0.0, 0.0, 0.0
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def _cut(columns: Boxes, rect: Rect) -> Boxes:
+    """`(4, N)` XYXY boxes cut to a rectangle; one wholly outside becomes empty on its border."""
+    left, top, right, bottom = rect
+    cut = np.maximum(columns, np.array([[left], [top], [left], [top]]))
+    return np.minimum(cut, np.array([[right], [bottom], [right], [bottom]]), out=cut)
+
+
+def _area(columns: Boxes) -> NDArray[np.float64]:
+    """`(N,)` areas of `(4, N)` XYXY boxes; 0 where one is empty or inverted."""
+    extent = np.maximum(columns[2:] - columns[:2], 0.0)
+    return np.asarray(extent[0] * extent[1])
+
+
+def _share(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(N,)` what is left of areas, in [0, 1]; 0 of nothing."""
+    return np.asarray(np.minimum(np.divide(after, before, out=np.zeros_like(after), where=before > 0), 1.0))
 
 
 def pixels_of(rect: Rect) -> tuple[int, int, int, int]:
