@@ -182,6 +182,10 @@ def test_datumaro_finds_each_box_of_each_split(datumaro, name):
     for (split, image), boxes in BOXES.items():
         size, found = seen[split, Path(image).stem]
         assert size == list(SIZES[image])
+        if (
+            name == "voc"
+        ):  # Datumaro takes VOC's corners as they stand: they count from 1, and the last pixel belongs to the box
+            boxes = [(label, [x + 1, y + 1, w - 1, h - 1]) for label, (x, y, w, h) in boxes]  # noqa: PLW2901
         for (label, box), (wanted, place) in zip(sorted(found), sorted(boxes), strict=True):
             assert label == wanted
             assert box == pytest.approx(place, abs=0.01)  # Datumaro rounds
