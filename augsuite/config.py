@@ -76,7 +76,8 @@ def build(kind: type[T], values: Any, where: str, what: str = "setting") -> T:
         match = _AT.match(str(error))
         problem, path = (match["problem"], match["path"]) if match else (str(error), None)
         place = f"{where}: {path.lstrip('.')}" if path else where
-        raise ConfigError(f"{place}: {problem[:1].lower()}{problem[1:].replace('`', '')}.") from error
+        end = "" if problem.endswith((".", "?")) else "."
+        raise ConfigError(f"{place}: {problem[:1].lower()}{problem[1:].replace('`', '')}{end}") from error
 
 
 def check_options(where: str, declared: Iterable[OptionSpec], given: Mapping[str, str]) -> None:

@@ -50,7 +50,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         Raises:
             ConfigError: if two have the same.
         """
-        msgspec.structs.force_setattr(self, "steps", named(self.steps, self.name))
+        msgspec.structs.force_setattr(self, "steps", named(self.steps, f"{self.name}: "))
 
     def __call__(self, sample: Sample, *, key: Key = (0, 0, 0), pool: Pool | None = None) -> Sample:
         """Augment one sample.

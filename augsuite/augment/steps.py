@@ -80,7 +80,7 @@ def named(steps: Sequence[Step], where: str) -> tuple[Step, ...]:
 
     Args:
         steps: in their order.
-        where: what they belong to, for the message.
+        where: what the message begins with: what they belong to, a colon and a blank, or nothing.
 
     Raises:
         ConfigError: if two have the same id.
@@ -89,7 +89,7 @@ def named(steps: Sequence[Step], where: str) -> tuple[Step, ...]:
     for place, name in enumerate(ids):
         if name in ids[:place]:
             raise ConfigError(
-                f"{where}: steps[{place}] has the id {name!r} of steps[{ids.index(name)}]. Give it its own."
+                f"{where}steps[{place}] has the id {name!r} of steps[{ids.index(name)}]. Give it its own."
             )
     return tuple(msgspec.structs.replace(step, id=name) for step, name in zip(steps, ids, strict=True))
 

@@ -68,7 +68,7 @@ def operation(
 
     Args:
         name: one of `Name`.
-        value: shear as dx / dy; shifts in pixels; `rotate` in degrees, counterclockwise; factors of `brightness`, `saturation`,
+        value: a shear as Pillow has it: (x, y) shows what was at (x + value y, y); shifts in pixels; `rotate` in degrees, counterclockwise; factors of `brightness`, `saturation`,
             `contrast` and `sharpness` less 1; bits of `posterize`; threshold of `solarize`.
         scene: gives the canvas.
         fill: of what comes from outside.
@@ -87,9 +87,9 @@ def _matrix(
 ) -> tuple[float, float, float, float, float, float, float, float, float] | None:
     """Where points go; None for what does not move them."""
     if name == "shear_x":
-        return (1, value, 0, 0, 1, 0, 0, 0, 1)
+        return (1, -value, 0, 0, 1, 0, 0, 0, 1)
     if name == "shear_y":
-        return (1, 0, 0, value, 1, 0, 0, 0, 1)
+        return (1, 0, 0, -value, 1, 0, 0, 0, 1)
     if name == "translate_x":
         return (1, 0, int(value), 0, 1, 0, 0, 0, 1)
     if name == "translate_y":

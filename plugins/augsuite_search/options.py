@@ -98,9 +98,9 @@ def _read(given: Sequence[Mapping[str, Any]], where: str) -> tuple[Step, ...]:
         ValueError: in one line, which `msgspec` reports as an invalid value.
     """
     try:
-        steps = named([read_step(step, f"{where}steps[{place}]") for place, step in enumerate(given)], f"{where}steps")
+        steps = named([read_step(step, f"{where}steps[{place}]") for place, step in enumerate(given)], where)
     except ConfigError as error:
-        raise ValueError(str(error).removesuffix(".")) from error
+        raise ValueError(str(error)) from error
     for place, step in enumerate(steps):
         if declaration(step.do).kind == "batch":
             raise ValueError(
@@ -120,7 +120,7 @@ def _bundled(name: str, within: str) -> tuple[Step, ...]:
     try:
         found = policy(name)
     except ConfigError as error:
-        raise ValueError(f"policies.{within}: {error}".removesuffix(".")) from error
+        raise ValueError(f"policies.{within}: {error}") from error
     return found.steps
 
 
@@ -131,6 +131,6 @@ def _plain(steps: Sequence[Step]) -> tuple[dict[str, Any], ...]:
 def _check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
     for name in weights:
         if name not in names:
-            raise ValueError(f"weights: there is no option {name!r}. {nearest(name, names)}".removesuffix("."))
+            raise ValueError(f"weights: there is no option {name!r}. {nearest(name, names)}")
     if names and not any(weights.get(name, 1.0) > 0 for name in names):
         raise ValueError("weights: all are 0, so that nothing can be chosen")
