@@ -45,7 +45,7 @@ def augsuite_commands() -> Iterator[CommandSpec]:
         ("plugins", "List the plugins, and what went wrong with them.", "plugins"),
         ("formats", "List the dataset formats.", "listings"),
         ("transforms", "List the transforms that a policy can name.", "listings"),
-        ("policies", "List the bundled policies.", "listings"),
+        ("policies", "List the bundled policies; import and export pipelines.", "policies"),
         ("trainers", "List the trainers.", "listings"),
     ):
         yield CommandSpec(name, summary, Ref(f"augsuite.commands.{module}:{name}"))

@@ -19,7 +19,7 @@ _AT = re.compile(r"^(?P<problem>.*?)(?: - at (?:`key` in )?`\$?(?P<path>[^`]*)`)
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file into plain values.
+    """Parse a YAML file, or a JSON file by its suffix, into plain values.
 
     Raises:
         ConfigError: if the file is missing, or is no YAML; says line and column.
@@ -30,6 +30,11 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if path.suffix.lower() == ".json":  # to YAML 1.1 the JSON number 1e-05 is a text
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}: not valid JSON: {error}.") from error
     return parse_yaml(text, str(path))
 
 

@@ -11,6 +11,7 @@ from augsuite.spec import (
     DatasetSpec,
     EngineSpec,
     FormatSpec,
+    PipelineSpec,
     PolicySpec,
     TrackerSpec,
     TrainerSpec,
@@ -42,6 +43,12 @@ def augsuite_transforms() -> Iterable[TransformSpec]:
 @hookspec
 def augsuite_policies() -> Iterable[PolicySpec]:
     """Policies by name."""
+    return ()
+
+
+@hookspec
+def augsuite_pipelines() -> Iterable[PipelineSpec]:
+    """Other libraries whose pipelines become policies, or the other way round."""
     return ()
 
 

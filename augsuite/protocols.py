@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from augsuite.augment import Erase, Feed, PixelOp, Scene, Step, Warp
+    from augsuite.augment import Erase, Feed, PixelOp, Policy, Scene, Step, Warp
+    from augsuite.augment.pipelines import Exported, Loaded
     from augsuite.dataset import Dataset, Intake, Sample
     from augsuite.dataset.images import Image
 
@@ -187,6 +188,30 @@ class MixTransform(Protocol):
 
     def mix(self, samples: Sequence[Sample], drawn: Mapping[str, Any]) -> Sample:
         """Combine rendered samples, the sample's own first."""
+
+
+# Pipelines of other libraries
+
+
+class LoadPipeline(Protocol):
+    """Makes a policy's steps of another library's pipeline."""
+
+    def __call__(self, given: Any) -> Loaded:
+        """Translate what means the same, and say what has no equivalent.
+
+        Args:
+            given: a live object of the library, or the mapping that it saves.
+
+        Raises:
+            ConfigError: if it is no pipeline of that library.
+        """
+
+
+class ExportPipeline(Protocol):
+    """Makes another library's pipeline of a policy."""
+
+    def __call__(self, policy: Policy) -> Exported:
+        """Translate what means the same, and say what has no equivalent; the pipeline then is that of the other steps."""
 
 
 # Trainers

@@ -24,6 +24,7 @@ from augsuite.spec import (
     Failure,
     FormatSpec,
     Owned,
+    PipelineSpec,
     PolicySpec,
     Ref,
     Spec,
@@ -43,6 +44,7 @@ HOOKS: Mapping[str, type[Any]] = MappingProxyType(
         "augsuite_datasets": DatasetSpec,
         "augsuite_transforms": TransformSpec,
         "augsuite_policies": PolicySpec,
+        "augsuite_pipelines": PipelineSpec,
         "augsuite_trainers": TrainerSpec,
         "augsuite_engines": EngineSpec,
         "augsuite_trackers": TrackerSpec,
@@ -140,6 +142,10 @@ class Registry:
     def policies(self) -> Mapping[str, PolicySpec]:
         """Bundled policies by name."""
         return self._specs("augsuite_policies", PolicySpec)
+
+    def pipelines(self) -> Mapping[str, PipelineSpec]:
+        """Libraries with pipelines, by name."""
+        return self._specs("augsuite_pipelines", PipelineSpec)
 
     def trainers(self) -> Mapping[str, TrainerSpec]:
         """Trainers by name."""

@@ -162,6 +162,25 @@ class PolicySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """Another library whose pipelines become policies, or the other way round.
+
+    Attributes:
+        name: what the user types after `--to`, and the top package of the library's live objects.
+        summary: one line for the listing.
+        marks: the keys by which a saved pipeline, a mapping, is known; empty where none can be saved.
+        load: makes a policy's steps of a pipeline, live or saved; None where that cannot be.
+        export: makes a pipeline of a policy; None where that cannot be.
+    """
+
+    name: str
+    summary: str
+    marks: frozenset[str] = frozenset()
+    load: Ref[protocols.LoadPipeline] | None = None
+    export: Ref[protocols.ExportPipeline] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerSpec:
     """A reference trainer.
 
@@ -229,7 +248,17 @@ class CommandSpec:
     command: Ref[Any]
 
 
-Spec = FormatSpec | DatasetSpec | TransformSpec | PolicySpec | TrainerSpec | EngineSpec | TrackerSpec | CommandSpec
+Spec = (
+    FormatSpec
+    | DatasetSpec
+    | TransformSpec
+    | PolicySpec
+    | PipelineSpec
+    | TrainerSpec
+    | EngineSpec
+    | TrackerSpec
+    | CommandSpec
+)
 
 
 @dataclass(frozen=True, slots=True)

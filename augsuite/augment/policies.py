@@ -13,6 +13,7 @@ from msgspec import Meta
 from numpy.typing import ArrayLike
 
 from augsuite import registry
+from augsuite.augment import pipelines
 from augsuite.augment.arrays import apply
 from augsuite.augment.draw import Key, draw
 from augsuite.augment.plan import Origin, Plan
@@ -139,6 +140,15 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         plain["steps"] = [step.to_plain(own) for step, own in zip(self.steps, ids, strict=True)]
         return plain
 
+    def export(self, to: str) -> Any:
+        """The policy as a live pipeline of another library, `albumentations` or `torchvision`.
+
+        Raises:
+            ConfigError: if a step has no equal there; names all that have none.
+            MissingExtraError: if the library is not installed.
+        """
+        return pipelines.export(self, to).pipeline
+
     def to_yaml(self) -> str:
         """As YAML, a line for each step; `from_yaml` gives it back."""
         plain = self.to_plain()
@@ -162,31 +172,39 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         return _from_plain(parse_yaml(text, where), where, "policy")
 
 
-def policy(given: Policy | str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any] | Step]) -> Policy:
+def policy(given: Policy | str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any] | Step] | Any) -> Policy:
     """Find, read or build a policy.
 
     Args:
         given: the name of a bundled policy, the path of a YAML file, what such a file holds, or a list of steps, each a mapping
-            such as `{"do": "hflip", "p": 0.5}` or a `Step`.
+            such as `{"do": "hflip", "p": 0.5}` or a `Step`; or a pipeline of albumentations: live, as plain values, or the path of
+            the JSON or YAML file that it was saved to.
 
     Raises:
         ConfigError: naming the place and, for an unknown name, the nearest.
     """
     if isinstance(given, Policy):
         return given
-    if isinstance(given, Mapping):
-        return _from_plain(given, str(given.get("policy", "policy")), "policy")
     if isinstance(given, str | Path):
         return _named(given)
+    if pipelines.recognised(given):
+        given, _ = pipelines.load(given, "policy")
+    if isinstance(given, Mapping):
+        return _from_plain(given, str(given.get("policy", "policy")), "policy")
+    if not isinstance(given, Sequence):
+        raise ConfigError(f"expected a policy's name, file, mapping or list of steps, got {type(given).__name__}.")
     return _from_plain({"steps": list(given)}, "policy", "policy")
 
 
 def _named(given: str | Path) -> Policy:
     bundled = registry.default().policies()
     path = Path(given)
-    by_path = isinstance(given, Path) or path.suffix in {".yaml", ".yml"} or path.is_file()
+    by_path = isinstance(given, Path) or path.suffix in {".yaml", ".yml", ".json"} or path.is_file()
     if given not in bundled and by_path:
-        return _from_plain(read_yaml(path), str(path), path.stem)
+        values = read_yaml(path)
+        if pipelines.recognised(values):
+            values, _ = pipelines.load(values, path.stem)
+        return _from_plain(values, str(path), path.stem)
     name = str(given)
     return _from_plain({"steps": list(registry.find("policy", bundled, name).steps)}, name, name)
 

@@ -1,4 +1,4 @@
-"""`augsuite formats`, `transforms`, `policies` and `trainers`: what is there, and which plugin brings it."""
+"""`augsuite formats`, `transforms` and `trainers`: what is there, and which plugin brings it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from augsuite import registry
 from augsuite.commands.console import json_option, print_json, print_table
 
 
-def _show(hook: str, specs: Mapping[str, Any], fields: Sequence[str], *, as_json: bool) -> None:
+def show(hook: str, specs: Mapping[str, Any], fields: Sequence[str], *, as_json: bool) -> None:
     """Print declarations.
 
     Args:
@@ -53,7 +53,7 @@ def formats(as_json: bool) -> None:
     """List the dataset formats."""
     specs = registry.default().formats()
     if as_json:
-        _show("augsuite_formats", specs, (), as_json=True)
+        show("augsuite_formats", specs, (), as_json=True)
         return
     rows = [
         [
@@ -82,7 +82,7 @@ def transforms(as_json: bool, everything: bool) -> None:
     """List the transforms that a policy can name."""
     specs = registry.default().transforms()
     own = {name: spec for name, spec in specs.items() if everything or as_json or "." not in name}
-    _show("augsuite_transforms", own, ("kind",), as_json=as_json)
+    show("augsuite_transforms", own, ("kind",), as_json=as_json)
     hidden = len(specs) - len(own)
     if hidden:
         click.echo(f"and {hidden} of guests: augsuite transforms --all", err=True)
@@ -90,21 +90,6 @@ def transforms(as_json: bool, everything: bool) -> None:
 
 @click.command()
 @json_option
-def policies(as_json: bool) -> None:
-    """List the bundled policies."""
-    specs = registry.default().policies()
-    if as_json:
-        _show("augsuite_policies", specs, (), as_json=True)
-        return
-    rows = [
-        [name, " > ".join(str(step["do"]) for step in spec.steps) or "-", spec.summary, spec.source]
-        for name, spec in specs.items()
-    ]
-    print_table(["name", "steps", "summary", "source"], rows)
-
-
-@click.command()
-@json_option
 def trainers(as_json: bool) -> None:
     """List the trainers."""
-    _show("augsuite_trainers", registry.default().trainers(), ("task", "metric"), as_json=as_json)
+    show("augsuite_trainers", registry.default().trainers(), ("task", "metric"), as_json=as_json)

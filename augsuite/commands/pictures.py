@@ -1,14 +1,17 @@
-"""How commands save a picture: beside its place, then renamed there."""
+"""How commands save one file: beside its place, then renamed there."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-
-import PIL.Image
+from typing import TYPE_CHECKING
 
 from augsuite.errors import ConfigError
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 def save_picture(picture: PIL.Image.Image, output: Path) -> None:
@@ -17,14 +20,28 @@ def save_picture(picture: PIL.Image.Image, output: Path) -> None:
     Raises:
         ConfigError: if it cannot be written there.
     """
+    _save(output, picture.save)
+
+
+def save_text(text: str, output: Path) -> None:
+    """Write a text whole or not at all.
+
+    Raises:
+        ConfigError: if it cannot be written there.
+    """
+    _save(output, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
+def _save(output: Path, write: Callable[[Path], object]) -> None:
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{output.stem}.", suffix=output.suffix, dir=output.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{output.stem}.", suffix=output.suffix, dir=output.resolve().parent)
         os.close(handle)
+        temporary = Path(name)
         try:
-            picture.save(temporary)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(output)
+            write(temporary)
+            temporary.chmod(0o644)
+            temporary.replace(output)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror or error}). Choose another place.") from error

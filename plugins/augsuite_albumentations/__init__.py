@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from augsuite import hookimpl
-from augsuite.spec import Ref, TransformSpec
+from augsuite.spec import PipelineSpec, Ref, TransformSpec
 
 SUMMARIES = {
     "AdditiveNoise": "noise of a chosen distribution",
@@ -91,3 +91,15 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
             source=f"albumentations 2.0.8, {name}",
             unavailable=reason,
         )
+
+
+@hookimpl
+def augsuite_pipelines() -> Iterator[PipelineSpec]:
+    """Pipelines of albumentations, live or saved."""
+    yield PipelineSpec(
+        name="albumentations",
+        summary="albumentations 2.0.8: Compose, live or as its to_dict and save have it",
+        marks=frozenset({"__version__", "transform"}),
+        load=Ref("augsuite_albumentations.load:load"),
+        export=Ref("augsuite_albumentations.export:export"),
+    )

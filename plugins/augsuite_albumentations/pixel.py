@@ -93,10 +93,10 @@ def _make(name: str, values: bytes) -> Any:
     try:
         return transform(**msgspec.json.decode(values), p=1.0, **strict)
     except (ValueError, TypeError) as error:
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(one_line(error)) from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """The first thing that pydantic found wrong, without its heading, its link and its dump of the input."""
     details: Callable[[], list[dict[str, Any]]] | None = getattr(error.__cause__, "errors", None)
     if details is None:

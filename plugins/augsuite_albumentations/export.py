@@ -1,0 +1,142 @@
+"""A policy as a pipeline of albumentations: the steps that mean the same there."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from augsuite.augment import Policy, Step
+from augsuite.augment.pipelines import Exported
+from augsuite.augment.transforms import declaration, instance
+from augsuite_albumentations.pixel import albumentations
+
+Values = Mapping[str, Any]
+Call = tuple[str, dict[str, Any]]
+
+
+class RefusedError(Exception):
+    """Why one step has no equal."""
+
+
+def export(policy: Policy) -> Exported:
+    """Make a live `Compose` whose boxes are corners in pixels and whose labels are called `labels`."""
+    calls: list[Call] = []
+    unknown: list[str] = []
+    waiting: Step | None = None  # a crop, which there is one transform with the resize after it
+    for place, step in enumerate(policy.steps):
+        try:
+            before, waiting = waiting, None
+            if before is not None:
+                calls.append(_crop_and(before, step))
+            elif step.do == "crop" and place + 1 < len(policy.steps):
+                waiting = step
+            else:
+                calls.append(_call(step))
+        except RefusedError as refused:
+            unknown.append(f"steps[{place}] ({step.do}): {refused}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Got processor for bboxes, but no transform"
+        )  # colours alone: boxes pass through
+        pipeline = albumentations.Compose(
+            [getattr(albumentations, name)(**values) for name, values in calls],
+            bbox_params=albumentations.BboxParams(
+                format="pascal_voc",
+                label_fields=["labels"],
+                min_visibility=policy.min_visible_frac,
+                min_width=policy.min_size,
+                min_height=policy.min_size,
+            ),
+        )
+    notes = []
+    if sum(declaration(step.do).kind == "geometric" for step in policy.steps) > 1 and policy.min_visible_frac:
+        notes.append("min_visible_frac is judged there at each step, against the step before")
+    return Exported(pipeline, json.dumps(pipeline.to_dict(), indent=2) + "\n", unknown, notes)
+
+
+def _call(step: Step) -> Call:
+    if step.do.startswith("albumentations."):
+        return step.do.partition(".")[2], {**_tuples(step.params), "p": step.p}
+    if step.do not in _EQUAL:
+        raise RefusedError(_WHY.get(step.do, "there is none"))
+    values = msgspec.to_builtins(instance(step.do, step.params))
+    name, translated = _EQUAL[step.do](values)
+    if name == "Normalize" and step.p == 1:
+        return name, translated
+    return name, {**translated, "p": step.p}
+
+
+def _crop_and(crop: Step, step: Step) -> Call:
+    if step.do != "resize" or step.p != 1 or crop.p != 1:
+        raise RefusedError("the crop before it has an equal only together with a resize right after it, both with p 1")
+    values = msgspec.to_builtins(instance("crop", crop.params))
+    width, height = msgspec.to_builtins(instance("resize", step.params))["size"]
+    return "RandomResizedCrop", {
+        "size": (height, width),
+        "scale": tuple(values["area_frac"]),
+        "ratio": tuple(values["ratio"]),
+    }
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _either_way(largest: float) -> tuple[float, float]:
+    return -largest, largest
+
+
+def _affine(values: Values) -> Call:
+    if values["rotate_deg"] and values["shear_deg"]:
+        raise RefusedError("it shears before it turns, and Affine turns before it shears; use two steps")
+    across, down = values["translate_frac"]
+    scale = tuple(values["scale"])
+    return "Affine", {
+        "scale": {"x": scale, "y": scale},
+        "keep_ratio": True,
+        "translate_percent": {"x": _either_way(across), "y": _either_way(down)},
+        "rotate": _either_way(values["rotate_deg"]),
+        "shear": {"x": _either_way(values["shear_deg"]), "y": (0.0, 0.0)},
+        "fill": tuple(values["fill"]),
+    }
+
+
+def _resize(values: Values) -> Call:
+    width, height = values["size"]
+    return "Resize", {"width": width, "height": height}
+
+
+def _jitter(**ranges: Any) -> Call:
+    hue = ranges.pop("hue_deg", (0.0, 0.0))
+    parts = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0)}
+    return "ColorJitter", {**parts, **_tuples(ranges), "hue": tuple(value / 360 for value in hue)}
+
+
+_EQUAL: Mapping[str, Callable[[Values], Call]] = {
+    "hflip": lambda _: ("HorizontalFlip", {}),
+    "vflip": lambda _: ("VerticalFlip", {}),
+    "resize": _resize,
+    "rotate": lambda values: ("Rotate", {"limit": _either_way(values["max_deg"]), "fill": tuple(values["fill"])}),
+    "affine": _affine,
+    "color_jitter": lambda values: _jitter(**values),
+    "brightness": lambda values: _jitter(brightness=values["factor"]),
+    "contrast": lambda values: _jitter(contrast=values["factor"]),
+    "saturation": lambda values: _jitter(saturation=values["factor"]),
+    "hue": lambda values: _jitter(hue_deg=values["hue_deg"]),
+    "normalize": lambda values: ("Normalize", {"mean": tuple(values["mean"]), "std": tuple(values["std"])}),
+}
+
+_WHY = {
+    "crop": "RandomResizedCrop needs a resize right after it",
+    "expand": "there is no zooming out to a random place",
+    "iou_crop": "there is no crop by the overlap with a box",
+    "letterbox": "LongestMaxSize and PadIfNeeded round otherwise",
+    "photometric": "there is no transform with that order of its parts",
+    "mixup": "there is no blend of two images with weights for boxes",
+}
