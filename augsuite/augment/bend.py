@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 Part = tuple[int, int, int, int]
 
 _LEAST_W = 1e-9  # a point this close to the horizon, or beyond it, is nowhere
-_EDGE = 4.0  # pixels of an edge that a field may bend, taken as straight
+_EDGE = 6.0  # pixels of an edge that a field may bend, taken as straight
 _MOST_PIECES = 96
 
 
@@ -40,6 +40,7 @@ class Bend:
         self._warps = list(warps)
         self._sizes = [(width, height), *((warp.width, warp.height) for warp in warps)]
         self._matrices = [np.array(warp.matrix, np.float64).reshape(3, 3) for warp in warps]
+        self._curved = any(warp.field is not None for warp in warps)
         self._inverses: list[Array] = [np.asarray(np.linalg.inv(matrix), np.float64) for matrix in self._matrices]
 
     def forward(self, points: Array) -> Array:
@@ -72,7 +73,7 @@ class Bend:
             if not len(ring):
                 return ring
             if self._warps[place].field is not None:
-                ring = _divided(ring)
+                ring = divided(ring)
             ring = np.clip(clip_ring(self._step(ring, place), rectangle_edges(*size)), 0.0, size)
         return ring
 
@@ -80,27 +81,53 @@ class Bend:
         """As `Course.place`, by the boxes' corners."""
         whole = box.clip(boxes, *self._sizes[0])
         placed, share = np.zeros_like(whole), np.zeros(len(whole))
-        for row in np.flatnonzero(box.area(whole) > 0):
+        solid = np.flatnonzero(box.area(whole) > 0)
+        outlines = [divided(corners) if self._curved else corners for corners in box.corner_points(whole[solid])]
+        free = np.zeros(len(whole), bool)
+        free[solid], placed[solid] = self._follow(outlines)
+        share[free] = 1.0
+        for row in np.flatnonzero((box.area(whole) > 0) & ~free):
             corners = box.corner_points(whole[row : row + 1])[0]
             ring = self.cut(corners)
-            if len(ring):
-                placed[row] = box.bounds(ring[None])[0]
-                share[row] = ring_area(self.back(ring)) / ring_area(corners)
+            placed[row] = box.bounds(ring[None])[0] if len(ring) else 0.0
+            share[row] = ring_area(self.back(ring)) / ring_area(corners) if len(ring) else 0.0
         return placed, np.minimum(share, 1.0)
+
+    def _follow(self, rings: Sequence[Array]) -> tuple[Mask, Boxes]:
+        """Which rings no canvas cuts, and the upright boxes that just hold them on the last canvas; all at once."""
+        if not rings:
+            return np.zeros(0, bool), np.zeros((0, 4))
+        starts = np.cumsum([0, *map(len, rings)])[:-1]
+        points = np.concatenate(rings)
+        seen = _within(points, self._sizes[0])
+        for place, size in enumerate(self._sizes[1:]):
+            points = self._step(points, place)
+            seen &= _within(points, size)
+        low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+        return np.logical_and.reduceat(seen, starts), np.concatenate([low, high], axis=1)
 
     def maps(self, part: Part, to: int = 0) -> tuple[Array, Array]:
         """Where the pixel centres of a part of the last canvas lie on canvas `to`: two of `(H, W)`, x and y; NaN for nowhere."""
-        xs, ys, _ = self._trace(part, to)
+        xs, ys, _ = self._traced if (part, to) == (self._all, 0) else self._trace(part, to)
         return xs, ys
 
     def visible(self, part: Part) -> Mask:
         """`(H, W)` which pixels of a part of the last canvas show the first."""
-        return np.asarray(np.logical_and.reduce(self._trace(part, 0)[2]))
+        left, top, right, bottom = part
+        return self.shown(0)[top:bottom, left:right]
 
-    @cached_property
+    @property
     def inside(self) -> list[Mask]:
         """For each warp `(H, W)`: which pixels of the last canvas lie on the canvas that it took."""
-        return self._trace((0, 0, *self._sizes[-1]), 0)[2]
+        return self._traced[2]
+
+    @property
+    def _all(self) -> Part:
+        return (0, 0, *self._sizes[-1])
+
+    @cached_property
+    def _traced(self) -> tuple[Array, Array, list[Mask]]:
+        return self._trace(self._all, 0)
 
     def shown(self, since: int) -> Mask:
         """`(H, W)` which pixels of the last canvas lie on all canvases from that of warp `since` on."""
@@ -159,12 +186,15 @@ def _project_grid(matrix: Array, xs: Array, ys: Array) -> tuple[Array, Array]:
     (a, b, c), (d, e, f), (g, h, i) = matrix
     if not (b or d or g or h):
         return a * xs + c, e * ys + f
-    x, y = a * xs + b * ys + c, d * xs + e * ys + f
+    x, y = a * xs + (b * ys + c), d * xs + (e * ys + f)
     if not (g or h):
         return x, y
-    w = g * xs + h * ys + i
-    w = np.where(w > _LEAST_W, w, np.nan)
-    return x / w, y / w
+    w = g * xs + (h * ys + i)
+    if not w.min() > _LEAST_W:
+        w[~(w > _LEAST_W)] = np.nan
+    x /= w
+    y /= w
+    return x, y
 
 
 def _shifts(field: Field, xs: Array, ys: Array, size: tuple[int, int]) -> tuple[Array, Array]:
@@ -185,7 +215,7 @@ def _shifts(field: Field, xs: Array, ys: Array, size: tuple[int, int]) -> tuple[
     return x, y
 
 
-def _divided(ring: Array) -> Array:
+def divided(ring: Array) -> Array:
     """A ring whose edges are short enough to be bent."""
     after = np.roll(ring, -1, axis=0)
     lengths = np.abs(after - ring).max(axis=1)

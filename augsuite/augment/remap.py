@@ -9,7 +9,7 @@ from augsuite.augment.resample import check_sides, decoded, opencv
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source
 
-_PROBES = 17  # rows and columns where the scale is looked at
+_PROBES = 9  # rows and columns where the scale is looked at
 
 
 def remap(source: Source, bend: Bend, width: int, height: int) -> Image:
@@ -50,6 +50,9 @@ def _least_step(bend: Bend, width: int, height: int) -> float:
     xs, ys = np.linspace(0.5, width - 0.5, _PROBES), np.linspace(0.5, height - 0.5, _PROBES)
     centres = np.stack(np.meshgrid(xs, ys), axis=2).reshape(-1, 2)
     back = [bend.back(centres + shift) for shift in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))]
-    slopes: Array = np.stack([back[0] - back[1], back[2] - back[3]], axis=2)
-    slopes = slopes[np.isfinite(slopes).all(axis=(1, 2))]
-    return float(np.linalg.svd(slopes, compute_uv=False)[:, 1].min()) if len(slopes) else 1.0
+    (a, d), (b, e) = (back[0] - back[1]).T, (back[2] - back[3]).T
+    # The smaller singular value of each 2 x 2 matrix.
+    half = (a * a + b * b + d * d + e * e) / 2
+    least: Array = half - np.sqrt(np.maximum(half * half - (a * e - b * d) ** 2, 0.0))
+    least = least[np.isfinite(least)]
+    return float(np.sqrt(max(least.min(), 0.0))) if len(least) else 1.0

@@ -186,7 +186,7 @@ class TestPaintedBoxes:
     pixel that its tip is in, and the enlarged pixels are so much smaller.
     """
 
-    @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         steps_of(MOVING),
         st.integers(0, 10**6),
@@ -204,7 +204,7 @@ class TestPaintedBoxes:
         if not len(result.boxes):
             return
         wide, high = result.source.width, result.source.height
-        glass = int(max(1, min(8, 2400 / max(wide, high))))
+        glass = int(max(1, min(8, 1500 / max(wide, high))))
         enlarge = Warp((glass, 0, 0, 0, glass, 0, 0, 0, 1), wide * glass, high * glass)
         seen = render(msgspec.structs.replace(plan, ops=(*plan.ops, enlarge)), sample).image
         painted = seen[..., 0] > 127
