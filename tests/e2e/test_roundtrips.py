@@ -305,3 +305,29 @@ def test_the_same_files_again_after_a_copy_of_the_folder(tmp_path):
         back = augsuite.read(tmp_path / "moved" / name)
         assert back.images.ids.tolist() == augsuite.read(source).images.ids.tolist()
         assert all(back.path(row).exists() for row in range(len(back)))
+
+
+@pytest.mark.parametrize("name", [name for name, spec in registry.default().formats().items() if spec.write_parts])
+def test_parts_change_no_byte(tmp_path, name):
+    source = write_odd(tmp_path / "in")
+    whole = conversion.convert(source, tmp_path / "whole", name)
+    parts = conversion.convert(source, tmp_path / "parts", name, stream=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert parts.losses == whole.losses
+
+
+@pytest.mark.parametrize("name", ["voc", "yolo", "labelme", "csv"])
+def test_a_second_process_changes_no_byte(tmp_path, name):
+    source = write_odd(tmp_path / "in")
+    for workers in (1, 2):
+        result = conversion.convert(source, tmp_path / f"by {workers}", name, workers=workers)
+        again = conversion.convert(tmp_path / f"by {workers}", tmp_path / f"back by {workers}", "coco", workers=workers)
+        assert (result.boxes, again.boxes) == (7, 7)
+    assert contents(tmp_path / "by 2") == contents(tmp_path / "by 1")
+    assert contents(tmp_path / "back by 2") == contents(tmp_path / "back by 1")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
