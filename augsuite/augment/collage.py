@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augsuite import boxes as box
 from augsuite.augment import resample
 from augsuite.augment.moving import moved
 from augsuite.augment.plan import Fill, Warp
@@ -16,7 +18,7 @@ from augsuite.dataset import ArraySource, Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.rle import Mask
 from augsuite.dataset.sample import Source
-from augsuite.dataset.sample_shapes import joined
+from augsuite.dataset.sample_shapes import Lazy, joined
 
 Part = tuple[int, int, int, int]
 """First column, first row, one past last column and row."""
@@ -44,60 +46,80 @@ class Layer:
     mask: Mask | None = None
 
 
-def lay(sample: Sample, matrix: Affine, rect: Part, width: int, height: int) -> Sample:
-    """Bring what belongs to a sample onto a collage.
+class Piece(NamedTuple):
+    """A sample on a collage.
+
+    Attributes:
+        sample: with its boxes inside its canvas.
+        matrix: from its pixels to those of the collage; it stretches and shifts, and neither turns nor mirrors.
+        rect: what of the collage it is seen in, inside the collage.
+    """
+
+    sample: Sample
+    matrix: Affine
+    rect: Part
+
+
+def join(pieces: Sequence[Piece], own: Sample, source: Source) -> Sample:
+    """The boxes and shapes of several samples as one sample, each cut to where its sample is seen.
 
     Args:
-        sample: an arranged sample.
-        matrix: aligned; from its pixels to those of the collage.
-        rect: what of the collage it covers, inside the collage; not empty.
-        width: of the collage, in pixels.
-        height: of the collage, in pixels.
+        pieces: in any order; one may come without a layer.
+        own: whose image row, matrix and targets the result has.
+        source: the pixels.
 
     Returns:
-        Boxes and shapes cut to `rect`, without those of which nothing is seen.
+        The sample, without boxes of which nothing is seen; `seen_frac` says what is seen of the others.
     """
-    a, b, c, d, e, f = matrix
-    left, top, right, bottom = rect
-    cut = Warp((a, b, c - left, d, e, f - top, 0, 0, 1), right - left, bottom - top)
-    shift = Warp((1, 0, left, 0, 1, top, 0, 0, 1), width, height)
-    course = Course(sample.source.width, sample.source.height, [cut, shift])
-    boxes, share = course.place(sample.boxes)
+    samples = [piece.sample for piece in pieces]
+    counts = [len(sample.boxes) for sample in samples]
+    boxes = np.concatenate([sample.boxes for sample in samples])
+    places = np.repeat(np.array([_numbers(piece) for piece in pieces]), counts, axis=0)
+    boxes = boxes * places[:, 0:4] + places[:, 4:8]
+    before = box.area(boxes)
+    boxes = np.minimum(np.maximum(boxes, places[:, 8:12]), places[:, 12:16])
+    share = np.divide(box.area(boxes), before, out=np.zeros(len(boxes)), where=before > 0)
+    share = np.minimum(share, 1.0)
     kept = share > 0
-    return Sample(
-        source=sample.source,
-        boxes=boxes[kept],
-        labels=sample.labels[kept],
-        weights=sample.weights[kept],
-        rows=sample.rows[kept],
-        targets=sample.targets,
-        image_row=sample.image_row,
-        matrix=as_array(matrix) @ sample.matrix,
-        lazy=moved(sample.lazy, course, kept),
-        seen_frac=share[kept] * seen(sample)[kept],
-    )
-
-
-def join(samples: Sequence[Sample], own: Sample, source: Source) -> Sample:
-    """The boxes of several samples as one sample.
-
-    Args:
-        samples: with boxes and shapes in pixels of `source`.
-        own: whose image row and matrix the result has.
-        source: the pixels.
-    """
+    share *= np.concatenate([seen(sample) for sample in samples])
     return Sample(
         source=source,
-        boxes=np.concatenate([sample.boxes for sample in samples]),
-        labels=np.concatenate([sample.labels for sample in samples]),
-        weights=np.concatenate([sample.weights for sample in samples]),
-        rows=np.concatenate([sample.rows for sample in samples]),
+        boxes=boxes[kept],
+        labels=np.concatenate([sample.labels for sample in samples])[kept],
+        weights=np.concatenate([sample.weights for sample in samples])[kept],
+        rows=np.concatenate([sample.rows for sample in samples])[kept],
         targets=own.targets,
         image_row=own.image_row,
         matrix=own.matrix,
-        lazy=joined([(sample.lazy, len(sample.boxes)) for sample in samples]),
-        seen_frac=np.concatenate([seen(sample) for sample in samples]),
+        lazy=_joined_shapes(pieces, counts, kept, source),
+        seen_frac=share[kept],
     )
+
+
+def _numbers(piece: Piece) -> tuple[float, ...]:
+    """Factors, shifts, lower and upper limits of four coordinates."""
+    a, _, c, _, e, f = piece.matrix
+    left, top, right, bottom = piece.rect
+    return (a, e, a, e, c, f, c, f, left, top, left, top, right, bottom, right, bottom)
+
+
+def _joined_shapes(
+    pieces: Sequence[Piece], counts: Sequence[int], kept: NDArray[np.bool_], source: Source
+) -> Lazy | None:
+    if not any(piece.sample.lazy for piece in pieces):
+        return None
+    parts = []
+    at = 0
+    for (sample, matrix, rect), count in zip(pieces, counts, strict=True):
+        rows = kept[at : at + count]
+        at += count
+        a, b, c, d, e, f = matrix
+        left, top, right, bottom = rect
+        cut = Warp((a, b, c - left, d, e, f - top, 0, 0, 1), max(right - left, 1), max(bottom - top, 1))
+        shift = Warp((1, 0, left, 0, 1, top, 0, 0, 1), source.width, source.height)
+        course = Course(sample.source.width, sample.source.height, [cut, shift])
+        parts.append((moved(sample.lazy, course, rows), int(rows.sum())))
+    return joined(parts)
 
 
 def seen(sample: Sample) -> NDArray[np.float64]:

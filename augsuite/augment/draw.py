@@ -62,7 +62,7 @@ class Keyed:
 
 def draw(
     steps: Sequence[Drawer], empty: Plan, sample: Sample, key: Key, pool: render.Pool | None, within: str = ""
-) -> Plan:
+) -> tuple[Plan, Sample]:
     """Draw every step for one sample.
 
     Args:
@@ -76,13 +76,18 @@ def draw(
     Raises:
         ConfigError: if a step mixes and there is no pool.
         PluginError: if a transform draws what cannot be.
+
+    Returns:
+        The plan, and what its operations start from: the sample, or what it was mixed into.
     """
-    own = render.measured(sample)
-    origin = Origin(key[2], own.source.width, own.source.height)
+    start = render.measured(sample)
+    origin = Origin(key[2], start.source.width, start.source.height)
     plan = msgspec.structs.replace(empty, start=origin, ops=())
-    drawing = _Drawing(plan, own, key, pool, within, own, Keyed(key))
+    if not steps:
+        return plan, start
+    drawing = _Drawing(plan, start, key, pool, within, Keyed(key))
     drawing.walk(steps, ())
-    return drawing.plan
+    return drawing.plan, drawing.current
 
 
 @dataclass(slots=True)
@@ -94,7 +99,6 @@ class _Drawing:
     key: Key
     pool: render.Pool | None
     within: str
-    own: Sample
     streams: Keyed
 
     def walk(self, steps: Sequence[Drawer], before: tuple[Drawer, ...]) -> None:
@@ -154,16 +158,18 @@ class _Drawing:
         if found is None:
             return
         drawn, rows = found
-        parts = [self.plan]
+        plans, parts = [self.plan], [render.finish(self.plan, self.current, last=False)]
         for place, row in enumerate(rows):
             # The partner's draws are its own: not those that it has as a sample, nor those as a partner of another image.
             inner = f"{self.within}{step.id}[{self.key[2]}.{place}]/"
             sample = render.partner(self.pool, int(row), step.id)
             key = (self.key[0], self.key[1], int(row))
-            parts.append(draw(before, self.plan, sample, key, self.pool, inner))
-        mixed = Mix(step.id, step.do, dict(step.params), _plain(drawn, step.do), tuple(parts))
-        self.plan = msgspec.structs.replace(self.plan, start=mixed, ops=())
-        self.current = render.begin(self.plan, self.own, self.pool)
+            plan, start = draw(before, self.plan, sample, key, self.pool, inner)
+            plans.append(plan)
+            parts.append(render.finish(plan, start, last=False))
+        mix = Mix(step.id, step.do, dict(step.params), _plain(drawn, step.do), tuple(plans))
+        self.plan = msgspec.structs.replace(self.plan, start=mix, ops=())
+        self.current = render.combine(mix, parts)
 
 
 def _plain(drawn: Mapping[str, Any], do: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from augsuite.augment import pipelines
 from augsuite.augment.arrays import apply
 from augsuite.augment.draw import Key, draw
 from augsuite.augment.plan import Origin, Plan
-from augsuite.augment.render import Pool, render
+from augsuite.augment.render import Pool, execute
 from augsuite.augment.steps import Drawer, Step, check_params, default_ids, drawer, named, read_step
 from augsuite.config import build, parse_yaml, read_yaml
 from augsuite.dataset import Sample
@@ -68,7 +68,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
             DataError: if an image cannot be read.
             ConfigError: if a step is unknown or has parameters that make no sense, or mixes and there is no pool.
         """
-        return render(self.plan(sample, key, pool), sample, pool)
+        return execute(*draw(self._drawers, self._empty, sample, key, pool))
 
     def apply(self, image: Image, boxes: ArrayLike = (), *columns: Any, key: Key) -> tuple[Any, ...]:
         """Augment arrays, in training code that knows nothing of samples and datasets.
@@ -93,7 +93,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
 
     def plan(self, sample: Sample, key: Key = (0, 0, 0), pool: Pool | None = None) -> Plan:
         """Draw everything that is random, without touching a pixel; see `__call__`."""
-        return draw(self._drawers, self._empty, sample, key, pool)
+        return draw(self._drawers, self._empty, sample, key, pool)[0]
 
     @cached_property
     def _empty(self) -> Plan:

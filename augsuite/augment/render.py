@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -19,7 +20,7 @@ from augsuite.augment.pointwise import operate
 from augsuite.augment.remap import remap
 from augsuite.augment.transforms import instance
 from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, is_aligned, pixels_of
-from augsuite.boxes import Boxes
+from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import Image, read_size
 from augsuite.dataset.sample import Source
@@ -48,20 +49,30 @@ def render(plan: Plan, sample: Sample, pool: Pool | None = None) -> Sample:
         DataError: if an image cannot be read, or is not of the size that the plan was drawn for.
         ConfigError: if the plan mixes and there is no pool, or ends on a canvas beyond Pillow's limit.
     """
-    result = arrange(plan, sample, pool)
+    return execute(plan, begin(plan, sample, pool))
+
+
+def execute(plan: Plan, start: Sample) -> Sample:
+    """As `render`, where what the operations start from is known already."""
+    result = finish(plan, start)
     return replace(result, source=ArraySource(result.image), seen_frac=None)
 
 
-def arrange(plan: Plan, sample: Sample, pool: Pool | None, *, last: bool = True) -> Sample:
-    """Everything of `render` but the pixels: they are made when the result's source is decoded.
+def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
+    """Everything of `render` but the pixels: they are made when the result's source is decoded."""
+    return finish(plan, begin(plan, sample, pool))
+
+
+def finish(plan: Plan, start: Sample, *, last: bool = True) -> Sample:
+    """As `arrange`, where what the operations start from is known already.
 
     Args:
-        plan: as for `render`.
-        sample: as for `render`.
-        pool: as for `render`.
+        plan: what was drawn.
+        start: what its operations start from.
         last: nothing follows. A part of a mix keeps its small boxes, since what follows may enlarge them.
     """
-    start = begin(plan, sample, pool)
+    if not last and not plan.ops:
+        return _clipped(start)
     course, placed, share = see(plan, start)
     kept = possible(plan, share)
     if last:
@@ -86,15 +97,10 @@ def begin(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
     if isinstance(plan.start, Mix):
         own, *others = plan.start.parts
         step = plan.start.step
-        parts = [arrange(own, sample, pool, last=False)]
-        parts += [arrange(other, partner(pool, row_of(other), step), pool, last=False) for other in others]
-        mixed: Sample = instance(plan.start.do, plan.start.params).mix(parts, plan.start.drawn)
-        if mixed.seen_frac is not None and len(mixed.seen_frac) != len(mixed.boxes):
-            raise PluginError(
-                f"transform {plan.start.do}: mix returned {len(mixed.boxes)} boxes and how much is seen of {len(mixed.seen_frac)}. "
-                "It must use augsuite.augment.collage.join; report it to the plugin's author."
-            )
-        return mixed
+        starts = [begin(own, sample, pool)]
+        starts += [begin(other, partner(pool, row_of(other), step), pool) for other in others]
+        parts = [finish(part, start, last=False) for part, start in zip(plan.start.parts, starts, strict=True)]
+        return combine(plan.start, parts)
     sample = measured(sample)
     size = sample.source.width, sample.source.height
     if size != (plan.start.width, plan.start.height):
@@ -103,6 +109,29 @@ def begin(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
             "Render it with the sample that it was drawn for."
         )
     return sample
+
+
+def combine(mix: Mix, parts: Sequence[Sample]) -> Sample:
+    """Execute a mix on its parts, arranged.
+
+    Raises:
+        PluginError: if it loses track of what is seen of its boxes.
+    """
+    mixed: Sample = instance(mix.do, mix.params).mix(parts, mix.drawn)
+    if mixed.seen_frac is not None and len(mixed.seen_frac) != len(mixed.boxes):
+        raise PluginError(
+            f"transform {mix.do}: mix returned {len(mixed.boxes)} boxes and how much is seen of {len(mixed.seen_frac)}. "
+            "It must use augsuite.augment.collage.join; report it to the plugin's author."
+        )
+    return mixed
+
+
+def _clipped(sample: Sample) -> Sample:
+    """The sample with its boxes cut to its canvas: what lies outside counts as no part of them."""
+    boxes, width, height = sample.boxes, sample.source.width, sample.source.height
+    if not len(boxes) or (boxes.min() >= 0 and boxes[:, 2].max() <= width and boxes[:, 3].max() <= height):
+        return sample
+    return replace(sample, boxes=clip(boxes, width, height))
 
 
 def see(plan: Plan, start: Sample) -> tuple[Course, Boxes, NDArray[np.float64]]:

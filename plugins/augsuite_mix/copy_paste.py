@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
-from augsuite.augment.collage import Collage, Layer, join, lay
+from augsuite.augment.collage import Collage, Layer, Piece, join
 from augsuite.augment.covering import covered, rectangle, union, within
 from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
@@ -66,17 +66,14 @@ class CopyPaste(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not mask.any():
             return own
         shift: Affine = (1.0, 0.0, float(left), 0.0, 1.0, float(top))
+        whole = (0, 0, width, height)
         pasted = Layer(other.source, shift, (x, y, x + mask.shape[1], y + mask.shape[0]), mask)
-        canvas = (
-            max(left, 0),
-            max(top, 0),
-            min(left + other.source.width, width),
-            min(top + other.source.height, height),
-        )
+        right, bottom = left + other.source.width, top + other.source.height
+        room = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
         return join(
-            [covered(own, (x, y, mask)), lay(other.take(chosen), shift, canvas, width, height)],
+            [Piece(covered(own, (x, y, mask)), IDENTITY, whole), Piece(other.take(chosen), shift, room)],
             own,
-            Collage(width, height, (Layer(own.source, IDENTITY, (0, 0, width, height)), pasted)),
+            Collage(width, height, (Layer(own.source, IDENTITY, whole), pasted)),
         )
 
     def _window(self, sample: Sample, row: int) -> Window:

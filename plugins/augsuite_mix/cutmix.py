@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
-from augsuite.augment.collage import Collage, Layer, join, lay
+from augsuite.augment.collage import Collage, Layer, Piece, join
 from augsuite.augment.covering import covered
 from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
@@ -56,10 +56,11 @@ class Cutmix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width, height = own.source.width, own.source.height
         left, top, right, bottom = rect = tuple(drawn["rect"])
         stretch: Affine = (width / other.source.width, 0.0, 0.0, 0.0, height / other.source.height, 0.0)
-        layers = (Layer(own.source, IDENTITY, (0, 0, width, height)), Layer(other.source, stretch, rect))
+        whole = (0, 0, width, height)
+        layers = (Layer(own.source, IDENTITY, whole), Layer(other.source, stretch, rect))
         rest = covered(own, (left, top, np.ones((bottom - top, right - left), bool)))
         share = (right - left) * (bottom - top) / (width * height)
         return replace(
-            join([rest, lay(other, stretch, rect, width, height)], own, Collage(width, height, layers)),
+            join([Piece(rest, IDENTITY, whole), Piece(other, stretch, rect)], own, Collage(width, height, layers)),
             targets=shared_targets(samples, [1 - share, share]),
         )

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
-from augsuite.augment.collage import Collage, Layer, Part, join
+from augsuite.augment.collage import Collage, Layer, Part, Piece, join
 from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
@@ -55,11 +55,18 @@ class Mixup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Blend two samples."""
         first, second = samples
         lam = float(drawn["lam"])
+        pieces = [
+            Piece(replace(sample, weights=sample.weights * np.float32(share)), IDENTITY, _whole(sample.source))
+            for sample, share in ((first, lam), (second, 1 - lam))
+        ]
         return replace(
-            join(samples, first, Blend(first.source, second.source, lam)),
-            weights=np.concatenate([first.weights * np.float32(lam), second.weights * np.float32(1 - lam)]),
+            join(pieces, first, Blend(first.source, second.source, lam)),
             targets=shared_targets(samples, [lam, 1 - lam]),
         )
+
+
+def _whole(source: Source) -> Part:
+    return (0, 0, source.width, source.height)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Blend:
     def onto(self, matrix: Affine, part: Part) -> Image:
         """A part of the canvas that a matrix takes the blend to; see `augsuite.augment.resample.warp`."""
         first, second = (
-            Collage(self.width, self.height, [Layer(source, IDENTITY, (0, 0, source.width, source.height))])
+            Collage(self.width, self.height, [Layer(source, IDENTITY, _whole(source))])
             for source in (self.first, self.second)
         )
         mixed = first.onto(matrix, part)

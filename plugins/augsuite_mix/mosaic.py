@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
-from augsuite.augment.collage import Collage, Layer, Part, as_array, join, lay
+from augsuite.augment.collage import Collage, Layer, Part, Piece, as_array, join
 from augsuite.augment.warp import Affine
 from augsuite.dataset import Sample
 from augsuite.dataset.sample import Source
@@ -78,21 +78,17 @@ class Mosaic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         place, columns = int(drawn["place"]), len(drawn["xs"]) - 1
         order = [*rest[:place], own, *rest[place:]]
         width, height = self.size
-        layers, laid, areas = [], [], []
+        pieces = []
         for at, sample in enumerate(order):
             row, column = divmod(at, columns)
             across, down = _Cell.of(drawn["xs"], column, width), _Cell.of(drawn["ys"], row, height)
-            matrix, rect = self._fitted(sample.source, across, down)
-            areas.append(max(rect[2] - rect[0], 0) * max(rect[3] - rect[1], 0))
-            if at == place:
-                own_matrix = matrix
-            if areas[-1]:
-                layers.append(Layer(sample.source, matrix, rect))
-                laid.append(lay(sample, matrix, rect, width, height))
+            pieces.append(Piece(sample, *self._fitted(sample.source, across, down)))
+        layers = tuple(Layer(sample.source, matrix, rect) for sample, matrix, rect in pieces)
+        areas = [(right - left) * (bottom - top) for _, _, (left, top, right, bottom) in pieces]
         return replace(
-            join(laid, own, Collage(width, height, tuple(layers), self.fill)),
+            join(pieces, own, Collage(width, height, layers, self.fill)),
             targets=shared_targets(order, [area / sum(areas) for area in areas]),
-            matrix=as_array(own_matrix) @ own.matrix,
+            matrix=as_array(pieces[place].matrix) @ own.matrix,
         )
 
     def _fitted(self, source: Source, across: _Cell, down: _Cell) -> tuple[Affine, Part]:
@@ -106,8 +102,10 @@ class Mosaic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wide, high = max(round(width * scale), across.most), max(round(height * scale), down.most)
         wide, high = max(wide, 1), max(high, 1)
         x, y = across.place(wide), down.place(high)
-        rect = (max(x, across.left), max(y, down.left), min(x + wide, across.right), min(y + high, down.right))
-        return (wide / width, 0.0, float(x), 0.0, high / height, float(y)), rect
+        left, top = max(x, across.left), max(y, down.left)
+        # Not a pixel of it where the lines of the grid have left the canvas.
+        right, bottom = max(min(x + wide, across.right), left), max(min(y + high, down.right), top)
+        return (wide / width, 0.0, float(x), 0.0, high / height, float(y)), (left, top, right, bottom)
 
 
 class _Cell(NamedTuple):
