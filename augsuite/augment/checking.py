@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from augsuite.augment.plan import Warp
 
@@ -14,7 +13,7 @@ def warp_problem(warp: Any, width: int, height: int) -> str:
     """What is wrong with a warp of a canvas of `width` x `height`; empty for nothing."""
     if not isinstance(warp, Warp):
         return f"{type(warp).__name__}, not a Warp"
-    if len(warp.matrix) != 9 or not np.isfinite(warp.matrix).all():
+    if len(warp.matrix) != 9 or not all(map(math.isfinite, warp.matrix)):
         return f"the matrix {warp.matrix}, not 9 finite numbers"
     if problem := _matrix_problem(warp.matrix, width, height):
         return f"the matrix {warp.matrix}, {problem}"
@@ -40,6 +39,6 @@ def _matrix_problem(matrix: Sequence[float], width: int, height: int) -> str:
 
 def fill_problem(fill: Sequence[int]) -> str:
     """What is wrong with a colour; empty for nothing."""
-    if len(fill) != 3 or not all(0 <= value <= 255 for value in fill):
+    if len(fill) != 3 or not 0 <= min(fill) <= max(fill) <= 255:
         return f"the fill {fill}, not three numbers from 0 to 255"
     return ""

@@ -165,7 +165,8 @@ def _stretched(pixels: Image, matrix: Affine, part: tuple[int, int, int, int]) -
         result = cv2.resize(result, size)
     if a < 0 or e < 0:
         result = cv2.flip(result, 0 if a > 0 else 1 if e > 0 else -1)
-    return np.ascontiguousarray(result)
+    # What no step above has made anew may belong to a cache.
+    return result.copy() if np.may_share_memory(result, pixels) else np.ascontiguousarray(result)
 
 
 def _reduction(matrix: Affine) -> int:

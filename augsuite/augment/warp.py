@@ -57,7 +57,10 @@ def invert(matrix: Affine) -> Affine:
 
 def is_aligned(matrix: Affine) -> bool:
     """Whether it takes upright rectangles to upright rectangles, to within a millionth of a pixel on any canvas."""
-    a, b, _, d, e, _ = (abs(value) for value in matrix)
+    a, b, _, d, e, _ = matrix
+    if b == d == 0:
+        return True
+    a, b, d, e = abs(a), abs(b), abs(d), abs(e)
     return max(b, d) <= 1e-12 * min(a, e) or max(a, e) <= 1e-12 * min(b, d)
 
 
@@ -338,8 +341,9 @@ def box_of(mask: NDArray[np.bool_]) -> Rect:
 def _cut(columns: Boxes, rect: Rect) -> Boxes:
     """`(4, N)` XYXY boxes cut to a rectangle; one wholly outside becomes empty on its border."""
     left, top, right, bottom = rect
-    cut = np.maximum(columns, np.array([[left], [top], [left], [top]]))
-    return np.minimum(cut, np.array([[right], [bottom], [right], [bottom]]), out=cut)
+    cut: Boxes = np.maximum(columns, np.array([[left], [top], [left], [top]]))
+    np.minimum(cut, np.array([[right], [bottom], [right], [bottom]]), out=cut)
+    return cut
 
 
 def _area(columns: Boxes) -> NDArray[np.float64]:

@@ -47,18 +47,15 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
         """Draw area, shape and place."""
-        areas = scene.width * scene.height * rng.uniform(*self.area_frac, size=10)
-        ratios = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), size=10))
-        widths = np.rint(np.sqrt(areas * ratios)).astype(int)
-        heights = np.rint(np.sqrt(areas / ratios)).astype(int)
-        places = rng.random((10, 2))
-        fits = (widths >= 1) & (widths <= scene.width) & (heights >= 1) & (heights <= scene.height)
-        if fits.any():
-            first = int(fits.argmax())
-            width, height = int(widths[first]), int(heights[first])
-            left = int(places[first, 0] * (scene.width - width + 1))
-            top = int(places[first, 1] * (scene.height - height + 1))
-            return cut(left, top, width, height)
+        shares = rng.uniform(*self.area_frac, size=10).tolist()
+        logs = rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), size=10).tolist()
+        places = rng.random((10, 2)).tolist()
+        # Mostly the first attempt fits, so they are looked at one by one.
+        for share, log, (x, y) in zip(shares, logs, places, strict=True):
+            area, ratio = scene.width * scene.height * share, math.exp(log)
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 1 <= width <= scene.width and 1 <= height <= scene.height:
+                return cut(int(x * (scene.width - width + 1)), int(y * (scene.height - height + 1)), width, height)
         shape = min(max(scene.width / scene.height, self.ratio[0]), self.ratio[1])
         width = max(1, min(scene.width, round(scene.height * shape)))
         height = max(1, min(scene.height, round(scene.width / shape)))
