@@ -17,12 +17,14 @@ from augsuite.dataset.images import Image
 
 Square = NDArray[np.float64]
 
+_POINTS = 32  # a side
+
 
 def erased_share(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int, boxes: Boxes) -> NDArray[np.float64]:
     """What share of each box is erased and would be seen without that.
 
     Everything is brought back to the first canvas, where boxes are upright and their area is the original one; rectangles
-    that overlap count once.
+    that overlap count once. That is exact, but for displacement fields: with them 32 x 32 points of each box are counted.
 
     Args:
         ops: the operations so far.
@@ -36,6 +38,8 @@ def erased_share(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int,
     share = np.zeros(len(boxes))
     if not len(boxes) or not any(isinstance(op, Erase) for op in ops):
         return share
+    if any(isinstance(op, Warp) and op.field is not None for op in ops):
+        return _counted(ops, width, height, box.clip(boxes, width, height))
     pieces = [np.array(piece) for piece in _disjoint(_holes(ops, width, height))]
     if not pieces:
         return share
@@ -50,6 +54,26 @@ def erased_share(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int,
     before = box.area(whole)
     np.divide(taken.sum(axis=1), before, out=share, where=before > 0)
     return np.minimum(share, 1.0)
+
+
+def _counted(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int, boxes: Boxes) -> NDArray[np.float64]:
+    """As `erased_share`, by following points of each box through every operation."""
+    middles = (np.arange(_POINTS) + 0.5) / _POINTS
+    places = np.stack(np.meshgrid(middles, middles), axis=2).reshape(1, -1, 2)
+    points = (boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2])).reshape(-1, 2)
+    seen, erased = np.ones(len(points), bool), np.zeros(len(points), bool)
+    for op in ops:
+        if isinstance(op, Warp):
+            moved = np.column_stack([points, np.ones(len(points))]) @ np.array(op.matrix).reshape(3, 3).T
+            points = moved[:, :2] / moved[:, 2:]
+            width, height = op.width, op.height
+            if op.field is not None:
+                points = op.field.undo(points, width, height)
+            seen &= ((points >= 0) & (points < (width, height))).all(axis=1)
+        elif isinstance(op, Erase):
+            for rect in _inside(op, width, height):
+                erased |= ((points >= rect[:2]) & (points < rect[2:])).all(axis=1)
+    return np.asarray((seen & erased).reshape(len(boxes), -1).mean(axis=1))
 
 
 def paint(canvas: Image, erase: Erase, frame: Frame) -> None:

@@ -50,21 +50,24 @@ def augsuite_policies() -> Iterator[PolicySpec]:
     )
     yield PolicySpec(
         "yolo",
-        "letterbox to 640, scale and shift, colour, mirror",
+        "mosaic of four, scale and shift, the middle 640, colour, mirror",
         (
-            {"do": "letterbox", "size": [640, 640]},
+            # Twice the result, since a scale of 0.5 shows all of it; and so a shift is half as large a share of it.
+            {"do": "mosaic", "size": [1280, 1280]},
             {
                 "do": "affine",
                 "rotate_deg": 0.0,
-                "translate_frac": [0.1, 0.1],
+                "translate_frac": [0.05, 0.05],
                 "scale": [0.5, 1.5],
                 "shear_deg": 0.0,
                 "fill": [114, 114, 114],
             },
+            {"do": "center_crop", "size": [640, 640], "fill": [114, 114, 114]},
             {"do": "hsv"},
             _HFLIP,
         ),
-        "github.com/ultralytics/ultralytics, cfg/default.yaml and data/augment.py",
+        "Bochkovskiy et al. 2020, YOLOv4, section 3.4, arXiv:2004.10934; values and order of github.com/ultralytics/ultralytics, "
+        "cfg/default.yaml and data/augment.py",
     )
     yield PolicySpec(
         "imagenet",

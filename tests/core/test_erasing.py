@@ -7,6 +7,7 @@ import pytest
 
 from augsuite.augment import Erase, Plan, Policy, Warp, policy, render
 from augsuite.augment.erasing import erased_share
+from augsuite.augment.field import Field
 from augsuite.augment.plan import Origin
 from augsuite.dataset import Sample
 
@@ -93,6 +94,35 @@ class TestShares:
         # A point stands for 1/36 pixel; the border between erased and not runs through few of them.
         room = 0.01 + 0.03 * (np.arange(5) == 4)
         assert (np.abs(shares - counted(ops, BOXES)) < room).all()
+
+
+class TestBends:
+    """Perspectives and fields: the share that the boxes lose is that of the pixels painted."""
+
+    @pytest.mark.parametrize("bend", ["perspective", "elastic", "grid_distortion"])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_as_counted_in_pixels(self, bend, seed):
+        # The object fills its box with white; erased before the step, or after it, black is what is missing of it.
+        image = np.zeros((210, 270, 3), np.uint8)
+        image[60:180, 60:200] = 255
+        sample = Sample.of(image, [[60, 60, 200, 180]], [0])
+        hide = {"do": "coarse_dropout", "holes": [6, 6], "height_frac": [0.2, 0.3], "width_frac": [0.2, 0.3]}
+        for steps in ([hide, {"do": bend}], [{"do": bend}, hide]):
+            plan = policy(steps).plan(sample, (seed, 0, 0))
+            (share,) = erased_share(plan.ops, 270, 210, sample.boxes)
+            bent = Plan(plan.start, tuple(op for op in plan.ops if isinstance(op, Warp)))
+            whole = render(bent, sample).image[..., 0] > 127
+            left = render(plan, sample).image[..., 0] > 127
+            # Bends stretch some places more than others, so that shares of the result are only close to original ones.
+            assert abs((1 - left.sum() / whole.sum()) - share) < 0.05
+            assert share > 0.05
+
+    def test_a_field_that_shifts(self):
+        # Everything is shown 10 to the left: the hole lies at 10..20 on the canvas after it, at 20..30 on the first.
+        shift = Field(1, ((10.0, 10.0), (10.0, 10.0)), ((0.0, 0.0), (0.0, 0.0)))
+        warp = Warp((1, 0, 0, 0, 1, 0, 0, 0, 1), WIDTH, HEIGHT, field=shift)
+        shares = erased_share([warp, Erase(((10, 0, 20, 70),))], WIDTH, HEIGHT, BOXES[:1])
+        assert abs(shares[0] - 0.25) < 1 / 32
 
 
 class TestBoxes:
