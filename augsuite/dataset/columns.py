@@ -1,4 +1,4 @@
-"""Extras that grow row by row, of which each row says only some."""
+"""Columns that grow: block by block, and extras row by row, of which each row says only some."""
 
 from __future__ import annotations
 
@@ -10,6 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.dataset.tables import ABSENT, objects
+
+
+class GrowingColumn:
+    """A column that grows block by block and lies in one piece: at no time does it take twice its size for long.
+
+    Memory that it has in reserve was never touched, and so costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._data: NDArray[Any] | None = None
+        self._count = 0
+
+    def extend(self, values: NDArray[Any]) -> None:
+        """Add a block; the first says shape and dtype."""
+        end = self._count + len(values)
+        if self._data is None:
+            self._data = values
+        else:
+            if end > len(self._data):
+                larger = np.empty((max(end, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
+                larger[: self._count] = self._data[: self._count]
+                self._data = larger
+            self._data[self._count : end] = values
+        self._count = end
+
+    def whole(self) -> NDArray[Any]:
+        """The column; to be used once nothing more comes."""
+        return np.zeros(0) if self._data is None else self._data[: self._count]
 
 
 class GrowingExtras:

@@ -238,21 +238,24 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def boxes(self, layout: Layout = Layout.XYXY_PX) -> Boxes:
-        """`(N, 4)` all boxes in `layout`; NaN for image labels.
+    def boxes(self, layout: Layout = Layout.XYXY_PX, rows: Rows | None = None) -> Boxes:
+        """`(N, 4)` all boxes, or those of some annotation rows, in `layout`; NaN for image labels.
 
         Raises:
             DataError: if an image's size is needed and unknown.
         """
         table = self.annotations
-        sizes = self.images.sizes[table.image_rows]
-        if table.layout.unit != layout.unit and len(table) and not (sizes > 0).all():
-            row = int(table.image_rows[(sizes <= 0).any(axis=1)][0])
-            raise DataError(
-                f"{self.images.names[row]}: the size of the image is not known, so its boxes cannot change between "
-                f"{table.layout.value} and {layout.value}. Put the image files beside the annotations."
-            )
-        return convert(table.boxes, table.layout, layout, sizes)
+        boxes, sizes = table.boxes if rows is None else table.boxes[rows], None
+        if table.layout.unit != layout.unit:
+            images = table.image_rows if rows is None else table.image_rows[rows]
+            sizes = self.images.sizes[images]
+            if not (sizes > 0).all():
+                row = int(images[(sizes <= 0).any(axis=1)][0])
+                raise DataError(
+                    f"{self.images.names[row]}: the size of the image is not known, so its boxes cannot change between "
+                    f"{table.layout.value} and {layout.value}. Put the image files beside the annotations."
+                )
+        return convert(boxes, table.layout, layout, sizes)
 
     @cached_property
     def _order(self) -> tuple[Rows, Rows]:

@@ -18,6 +18,7 @@ from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
 from augsuite.dataset import ABSENT, UNREAD, Intake, objects
+from augsuite.dataset.columns import GrowingColumn
 from augsuite_coco.model import (
     OWN,
     AnnotationRow,
@@ -52,26 +53,25 @@ class Columns:
 
     Attributes:
         count: how many rows they have.
-        own: name -> arrays, one for each block.
+        own: name -> column.
         extra: name of an extra -> (first row, values) of the blocks that have it.
     """
 
     count: int = 0
-    own: dict[str, list[Any]] = field(default_factory=dict)
+    own: dict[str, GrowingColumn] = field(default_factory=dict)
     extra: dict[str, list[tuple[int, NDArray[np.object_]]]] = field(default_factory=dict)
 
     def append(self, count: int, own: Mapping[str, Any], extra: Mapping[str, NDArray[np.object_]]) -> None:
         """Add a block of `count` rows."""
         for name, values in own.items():
-            self.own.setdefault(name, []).append(values)
+            self.own.setdefault(name, GrowingColumn()).extend(values)
         for name, column in extra.items():
             self.extra.setdefault(name, []).append((self.count, column))
         self.count += count
 
     def column(self, name: str) -> NDArray[Any]:
         """An own column, whole."""
-        blocks = self.own.pop(name)
-        return np.concatenate(blocks) if len(blocks) > 1 else np.asarray(blocks[0])
+        return self.own.pop(name).whole()
 
     def extras(self, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.object_]]:
         """The extras, whole, ABSENT where a block has none; of some rows only, where `rows` is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from augsuite.boxes import Boxes, Layout
+from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.files import plain, unique
 from augsuite.dataset.progress import advance
@@ -21,7 +22,7 @@ from augsuite.protocols import Losses
 from augsuite_coco.model import SHARED, spelling_of
 
 PREFIX = "coco."
-_BLOCK = 20_000  # rows
+_BLOCK = 8192  # rows
 
 
 def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Sequence[str]:
@@ -37,7 +38,6 @@ def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Seq
         losses: takes what cannot be represented.
         results: "yes" to write the detections beside it, too, as `results_<split>.json`: what `pycocotools.coco.COCO.loadRes` reads.
     """
-    boxes = data.boxes(Layout.XYWH_PX)
     home = folder / "annotations"
     home.mkdir()
     placed = np.full(len(data), "", object)
@@ -49,7 +49,7 @@ def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Seq
         losses["image names"] += sum(name != old for name, old in zip(names, data.images.names[rows], strict=True))
         placed[rows] = [prefix + name for name in names]
         of_split = np.flatnonzero(of_annotation == split)
-        file = _File(data, split, rows, of_split, boxes)
+        file = _File(data, split, rows, of_split)
         ending = f"_{split}.json" if split else ".json"
         with (home / f"instances{ending}").open("wb") as out:
             file.write(out, names)
@@ -64,14 +64,11 @@ def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Seq
 class _File:
     """What goes into one file."""
 
-    def __init__(
-        self, data: Dataset, split: str, rows: NDArray[np.int64], of_split: NDArray[np.int64], boxes: Boxes
-    ) -> None:
+    def __init__(self, data: Dataset, split: str, rows: NDArray[np.int64], of_split: NDArray[np.int64]) -> None:
         self._data = data
         self._split = split
         self._rows = rows
         self._of_split = of_split
-        self._boxes = boxes
         self._image_ids = _own_ids(data.images.ids, data.images.extra, rows)
         self._annotation_ids = _own_ids(data.annotations.ids, data.annotations.extra, of_split)
         self._category_rows, self._category_ids = self._categories()
@@ -138,7 +135,7 @@ class _File:
         table = self._data.annotations
         for start in range(0, len(self._of_split), _BLOCK):
             rows = self._of_split[start : start + _BLOCK]
-            boxes = self._boxes[rows]
+            boxes = self._data.boxes(Layout.XYWH_PX, rows)
             corners = boxes.tolist()
             area = (boxes[:, 2] * boxes[:, 3]).tolist()
             if "coco.area" in table.extra:
@@ -177,7 +174,7 @@ class _File:
                     {
                         "image_id": self._image_ids[table.image_rows[rows]].tolist(),
                         "category_id": self._category_ids[table.category_rows[rows]].tolist(),
-                        "bbox": self._boxes[rows].tolist(),
+                        "bbox": self._data.boxes(Layout.XYWH_PX, rows).tolist(),
                         "score": [1.0 if score is UNSET else score for score in scores],
                     },
                     {"segmentation": extra["segmentation"]} if "segmentation" in extra else {},
@@ -230,13 +227,18 @@ def _itself(value: Any) -> Any:
 def _encode(columns: Mapping[str, list[Any]], extra: Mapping[str, list[Any]]) -> bytes:
     """Columns to the text of a JSON array of one object per row, without its brackets."""
     named = {**columns, **extra}
-    row = msgspec.defstruct(
+    row = _row_type(tuple(named))
+    return msgspec.json.encode(list(itertools.starmap(row, zip(*named.values(), strict=True))), enc_hook=_plain)[1:-1]
+
+
+@functools.lru_cache(8)
+def _row_type(keys: tuple[str, ...]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
         "Row",
-        [(f"field_{number}", Any, UNSET) for number in range(len(named))],
-        rename={f"field_{number}": key for number, key in enumerate(named)},
+        [(f"field_{number}", Any, UNSET) for number in range(len(keys))],
+        rename={f"field_{number}": key for number, key in enumerate(keys)},
         gc=False,
     )
-    return msgspec.json.encode(list(itertools.starmap(row, zip(*named.values(), strict=True))), enc_hook=_plain)[1:-1]
 
 
 def _write_rows(out: BinaryIO, blocks: Iterator[bytes]) -> None:

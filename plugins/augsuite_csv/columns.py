@@ -18,6 +18,7 @@ from pyarrow import csv as arrow_csv
 
 from augsuite.dataset import ABSENT, UNREAD, Intake, objects
 from augsuite.dataset.checks import LARGEST
+from augsuite.dataset.columns import GrowingColumn
 from augsuite.dataset.fence import current
 from augsuite.dataset.finder import Finder
 from augsuite.dataset.images import SUFFIXES
@@ -28,7 +29,7 @@ from augsuite_csv.layout import delimiter_of, find_images
 TRUE = frozenset({"1", "true", "yes"})
 FALSE = frozenset({"", "0", "false", "no"})
 SCORES = frozenset({"score", "confidence", "conf"})
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20
 _LONGEST_HEADER = 1 << 16
 _LARGEST_SIDE = 2.0**31
 
@@ -47,7 +48,8 @@ class Columns:
         splits: name -> number.
         facts: pieces of width, height and number of the split of each image.
         files: one entry per image; filled once all names are known.
-        image_rows, category_rows, boxes, ignore, extra: pieces of the columns of the annotations.
+        image_rows, category_rows, boxes, ignore: the columns of the annotations.
+        extra: pieces of others.
         finder: looks for image files where most of the first file's are.
     """
 
@@ -56,10 +58,10 @@ class Columns:
     splits: dict[str, int] = field(default_factory=dict)
     facts: list[NDArray[np.int64]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    image_rows: list[NDArray[np.int64]] = field(default_factory=list)
-    category_rows: list[NDArray[np.int64]] = field(default_factory=list)
-    boxes: list[NDArray[np.float64]] = field(default_factory=list)
-    ignore: list[NDArray[np.bool_]] = field(default_factory=list)
+    image_rows: GrowingColumn = field(default_factory=GrowingColumn)
+    category_rows: GrowingColumn = field(default_factory=GrowingColumn)
+    boxes: GrowingColumn = field(default_factory=GrowingColumn)
+    ignore: GrowingColumn = field(default_factory=GrowingColumn)
     extra: dict[str, list[NDArray[np.object_]]] = field(default_factory=dict)
     finder: Finder | None = None
 
@@ -169,10 +171,10 @@ def _add_batch(
         raise UnusualError
     ids = [columns.categories.setdefault(label, len(columns.categories)) if label else -1 for label in labels]
     said: Any = ~blank if blank.any() else slice(None)
-    columns.image_rows.append(images[said])
-    columns.category_rows.append(np.array(ids, np.int64)[at][said])
-    columns.boxes.append(box[said])
-    columns.ignore.append(ignore[said])
+    columns.image_rows.extend(images[said])
+    columns.category_rows.extend(np.array(ids, np.int64)[at][said])
+    columns.boxes.extend(box[said])
+    columns.ignore.extend(ignore[said])
     for name, index in header.others.items():
         columns.extra.setdefault(name, []).append(_extra(batch[str(index)], _wanted(name, intake))[said])
     return largest
