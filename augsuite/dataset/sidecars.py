@@ -7,22 +7,28 @@ that is still as it was read becomes what it was before; an annotation that was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
-from msgspec import Raw
 
-from augsuite.boxes import Layout
-from augsuite.dataset.checks import Intake, checked
-from augsuite.dataset.files import read_bytes
-from augsuite.dataset.losses import is_spelling
-from augsuite.dataset.packing import decode, encode, said_of, settled, spelling
-from augsuite.dataset.restoring import Change, Changes, Memory, alike, restore
-from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Extra, Images, Rows, objects
+from augsuite.dataset.checks import Intake
+from augsuite.dataset.packing import encode
+from augsuite.dataset.restoring import alike, restore
+from augsuite.dataset.sidecar_document import (
+    NAME,
+    VERSION,
+    AnnotationsPart,
+    CategoriesPart,
+    Column,
+    ImagesPart,
+    Sidecar,
+    load,
+    packed,
+    values_of,
+)
+from augsuite.dataset.tables import ABSENT, Dataset, Extra, Rows, objects
 from augsuite.dataset.tracing import (
     CLOSE_PX,
     Place,
@@ -32,60 +38,8 @@ from augsuite.dataset.tracing import (
     trace_images,
     with_sizes_of,
 )
-from augsuite.errors import DataError
 
-NAME = "augsuite.sidecar"
-VERSION = 2
 _ROW = "augsuite._row"
-Four = tuple[float | None, float | None, float | None, float | None]
-
-
-class _Column(msgspec.Struct, omit_defaults=True):
-    """Values of an extra: as they were, and as they were read; each a JSON array, so that numbers keep their spelling."""
-
-    rows: list[int]
-    values: Raw
-    read_rows: list[int] = []
-    read: Raw = Raw(b"[]")
-
-
-class _Images(msgspec.Struct):
-    names: list[str]
-    sizes: list[tuple[int, int]]
-    ids: list[int]
-    splits: list[str]
-    read: list[tuple[str, str, str] | None]
-    extra: dict[str, _Column]
-
-
-class _Categories(msgspec.Struct):
-    names: list[str]
-    ids: list[int]
-    read: list[str]
-    extra: dict[str, _Column]
-
-
-class _Annotations(msgspec.Struct):
-    image_rows: list[int]
-    category_rows: list[int]
-    boxes: list[Four]
-    layout: str
-    ids: list[int]
-    ignore: list[bool]
-    unwritten: list[int]
-    read_boxes: dict[int, tuple[float, float, float, float]]
-    read_ignore: list[int]
-    extra: dict[str, _Column]
-
-
-class _Sidecar(msgspec.Struct):
-    augsuite_sidecar: int
-    format: str
-    images: _Images
-    categories: _Categories
-    annotations: _Annotations
-    extra: Raw
-    read_extra: Raw
 
 
 def mark(data: Dataset) -> Dataset:
@@ -142,10 +96,10 @@ def write(folder: Path, data: Dataset, left: Dataset, paths: Sequence[str], form
         names[before] = back.categories.names[row]
     extra = {key: (data.extra.get(key, ABSENT), back.extra.get(key, ABSENT)) for key in {**data.extra, **back.extra}}
     extra = {key: change for key, change in extra.items() if not alike(*change)}
-    document = _Sidecar(
+    document = Sidecar(
         VERSION,
         format_name,
-        _Images(
+        ImagesPart(
             images.names.tolist(),
             images.sizes.tolist(),
             images.ids.tolist(),
@@ -153,7 +107,7 @@ def write(folder: Path, data: Dataset, left: Dataset, paths: Sequence[str], form
             [_place(back, row) if row >= 0 else None for row in image_of.tolist()],
             _columns(images.extra, back.images.extra, image_of),
         ),
-        _Categories(
+        CategoriesPart(
             categories.names.tolist(),
             categories.ids.tolist(),
             names,
@@ -165,7 +119,7 @@ def write(folder: Path, data: Dataset, left: Dataset, paths: Sequence[str], form
                 ),
             ),
         ),
-        _Annotations(
+        AnnotationsPart(
             table.image_rows.tolist(),
             table.category_rows.tolist(),
             table.boxes.tolist(),
@@ -177,8 +131,8 @@ def write(folder: Path, data: Dataset, left: Dataset, paths: Sequence[str], form
             found[table.ignore[found] != back.annotations.ignore[read]].tolist(),
             _columns(table.extra, back.annotations.extra, matches),
         ),
-        _packed({key: before for key, (before, _) in extra.items()}),
-        _packed({key: seen for key, (_, seen) in extra.items()}),
+        packed({key: before for key, (before, _) in extra.items()}),
+        packed({key: seen for key, (_, seen) in extra.items()}),
     )
     (folder / NAME).write_bytes(encode(document).encode())
 
@@ -200,7 +154,7 @@ def _place(data: Dataset, row: int) -> tuple[str, str, str]:
     return data.images.files[row], data.images.splits[row], data.images.names[row]
 
 
-def _columns(extra: Extra, back: Extra, source: Rows) -> dict[str, _Column]:
+def _columns(extra: Extra, back: Extra, source: Rows) -> dict[str, Column]:
     """What differs in extras; `source` says which row of `back` each row is (-1: none)."""
     columns = {}
     for key in dict.fromkeys((*extra, *back)):
@@ -218,19 +172,8 @@ def _columns(extra: Extra, back: Extra, source: Rows) -> dict[str, _Column]:
         if changes:
             said = [(row, value) for row, value, _ in changes if value is not ABSENT]
             seen_of = [(row, seen) for row, _, seen in changes if seen is not ABSENT]
-            columns[key] = _Column(*_values(key, said), *(_values(key, seen_of) if seen_of else ()))
+            columns[key] = Column(*values_of(key, said), *(values_of(key, seen_of) if seen_of else ()))
     return columns
-
-
-def _values(key: str, said: Sequence[tuple[int, Any]]) -> tuple[list[int], Raw]:
-    values = [value for _, value in said]
-    if is_spelling(key):  # an empty text, which says that a key was left out, is no JSON
-        values = [bytes(value).decode() if isinstance(value, Raw) else [value] for value in values]
-    return [row for row, _ in said], Raw(encode(values).encode())
-
-
-def _packed(values: Mapping[str, Any]) -> Raw:
-    return Raw(encode(said_of(values.items())).encode())
 
 
 def find(path: Path) -> Path | None:
@@ -253,89 +196,8 @@ def bring_back(file: Path, data: Dataset, format_name: str, intake: Intake) -> D
     Raises:
         DataError: if the sidecar cannot be read.
     """
-    content = read_bytes(file)
-    try:
-        version = bytes(
-            msgspec.json.decode(content, type=dict[str, Raw]).get("augsuite_sidecar", Raw(b"nothing"))
-        ).decode()
-        if version == str(VERSION):
-            document = msgspec.json.decode(content, type=_Sidecar)
-            memory = _memory(document)
-    except (DataError, ValueError, IndexError, TypeError, OverflowError, RecursionError) as error:
-        said = " ".join(str(error).split())[:200] or repr(error)
-        raise DataError(
-            f"{file}: the sidecar is damaged ({said}). Copy it again, or remove it to read the dataset without it."
-        ) from error
-    if version != str(VERSION):
-        raise DataError(
-            f"{file}: has version {version[:20]}, expected {VERSION}. Use the augsuite that wrote it, or remove it to read the dataset "
-            "without it."
-        )
-    if document.format != format_name:
-        intake.note(f"{file}: belongs to a dataset in the format {document.format}, and was left aside")
+    format_of, memory = load(file)
+    if format_of != format_name:
+        intake.note(f"{file}: belongs to a dataset in the format {format_of}, and was left aside")
         return data
     return restore(data, memory, file, intake)
-
-
-def _memory(document: _Sidecar) -> Memory:
-    images, categories, table = document.images, document.categories, document.annotations
-    boxes = np.array([[np.nan if value is None else value for value in box] for box in table.boxes], np.float64)
-    data = checked(
-        Dataset(
-            Images.of(images.names, images.sizes, images.ids, images.splits),
-            Categories.of(categories.names, categories.ids),
-            Annotations.of(
-                table.image_rows,
-                table.category_rows,
-                boxes.reshape(-1, 4),
-                Layout(table.layout),
-                table.ids,
-                table.ignore,
-            ),
-        ),
-        NAME,
-    )
-    if len(images.read) != len(data) or len(categories.read) != len(categories.names):
-        raise ValueError("columns of different lengths")
-    written, ignore = np.ones(len(table.ids), bool), np.zeros(len(table.ids), bool)
-    written[table.unwritten] = False
-    ignore[table.read_ignore] = True
-    read_boxes = np.full((len(table.ids), 4), np.nan)
-    read_boxes[list(table.read_boxes)] = np.array(list(table.read_boxes.values()), np.float64).reshape(-1, 4)
-    before, seen = decode(document.extra, NAME), decode(document.read_extra, NAME)
-    return Memory(
-        data,
-        [Place(*place) if place else None for place in images.read],
-        categories.read,
-        written,
-        read_boxes,
-        ignore,
-        _changes(images.extra, len(data)),
-        _changes(categories.extra, len(categories.names)),
-        _changes(table.extra, len(table.ids)),
-        {key: (before.get(key, ABSENT), seen.get(key, ABSENT)) for key in {**before, **seen}},
-    )
-
-
-def _changes(columns: Mapping[str, _Column], count: int) -> Changes:
-    changes = {}
-    for key, column in columns.items():
-        before = dict(zip(column.rows, _decoded(key, column.values), strict=True))
-        seen = dict(zip(column.read_rows, _decoded(key, column.read), strict=True))
-        of_rows: dict[int, Change] = {
-            row: (before.get(row, ABSENT), seen.get(row, ABSENT)) for row in dict.fromkeys((*before, *seen))
-        }
-        if any(not 0 <= row < count for row in of_rows):
-            raise ValueError(f"{key}: a row outside the {count} there are")
-        changes[key] = of_rows
-    return changes
-
-
-def _decoded(key: str, raw: Raw) -> list[Any]:
-    """The values of a JSON array; what would be written in another way stays undecoded."""
-    values = msgspec.json.decode(raw, type=list[Any])
-    if is_spelling(key):
-        return [spelling(value) if isinstance(value, str) else value[0] for value in values]
-    if msgspec.json.encode(values) == bytes(raw):
-        return values
-    return [settled(value) for value in msgspec.json.decode(raw, type=list[Raw])]

@@ -14,7 +14,7 @@ import augsuite
 from augsuite import conversion, registry
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Intake, objects
-from augsuite.dataset.sidecars import NAME
+from augsuite.dataset.sidecar_document import NAME
 from augsuite.errors import ConfigError, DataError
 
 THERE_AND_BACK = ["voc", "csv", "yolo", "cvat", "labelme", "openimages", "imagefolder", "parquet", "webdataset"]
@@ -199,6 +199,9 @@ def test_an_edit_of_a_box_that_the_format_had_cut(tmp_path, image_file):
         lambda text: text.replace('"rows":[0,1,2]', '"rows":[0,1]'),
         lambda text: text.replace('"rows":[0,1,2]', '"rows":[0,1,-3]'),
         lambda text: text.replace('"layout":"', '"layout":"no'),
+        lambda text: text.replace('"coco.verdict":', '"coco._verdict":').replace(
+            '["first","second","third"]', '[{"a":1},2,3]'
+        ),
     ],
 )
 def test_a_damaged_sidecar_is_one_clear_line(written, spoil):
