@@ -187,15 +187,15 @@ class _Writing:
 
     def _kept(self, parts: Iterable[Dataset], keeping: Keeping, left: deque[Dataset]) -> Iterator[Dataset]:
         """What is left of each part for the writer."""
+        emptied: Dataset | None = None
+        given = False
         for part in parts:
             check_target(part, self.target, self.overwrite)
             self.names = _names(part, self.names)
             kept = keeping.take(sidecars.mark(part) if self.sidecar else part)
             if len(part) and not len(kept):
-                said = "; ".join(describe(Losses(keeping.losses()), part))
-                raise DataError(
-                    f"{self.target}: the format {self.spec.name} can hold none of the images (lost: {said}). Choose another format."
-                )
+                emptied = part
+                continue
             if self.sidecar:
                 self.whole, kept = (part, kept), sidecars.unmark(kept)
             if "sizes" in self.spec.keeps:
@@ -205,7 +205,13 @@ class _Writing:
             self.done.boxes += boxes
             self.done.image_labels += len(kept.annotations) - boxes
             left.append(kept)
+            given = True
             yield kept
+        if emptied is not None and not given:
+            said = "; ".join(describe(Losses(keeping.losses()), emptied))
+            raise DataError(
+                f"{self.target}: the format {self.spec.name} can hold none of the images (lost: {said}). Choose another format."
+            )
 
 
 def _names(part: Dataset, before: Dataset | None) -> Dataset:

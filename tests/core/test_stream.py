@@ -6,11 +6,13 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from augsuite import conversion
+from augsuite.detection import find_format
 from augsuite.errors import ConfigError, DataError
 
 TARGETS = ["csv", "parquet", "webdataset"]
@@ -115,6 +117,7 @@ def test_what_cannot_be_streamed_is_said(tmp_path, image_file):
 
 _CONVERT = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from augsuite import conversion
 from augsuite_coco import waiting_annotations, waiting_images
@@ -144,3 +147,14 @@ def test_memory(tmp_path, image_file):
         peaks[way] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) << 10
     assert files_of(tmp_path / "stream") == files_of(tmp_path / "whole")
     assert peaks["whole"] - peaks["stream"] > path.stat().st_size / 2
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_of_which_nothing_is_left(tmp_path, image_file):
+    spec = find_format("csv")
+    spec = replace(spec, keeps=spec.keeps - {"empty_images"})
+    source = write_coco(tmp_path / "coco", image_file, splits=("train",))  # its last part is one image without boxes
+    whole = conversion.convert(source, tmp_path / "whole", spec)
+    parts = conversion.convert(source, tmp_path / "parts", spec, stream=True)
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    assert parts.losses["images without annotations"] == whole.losses["images without annotations"] >= 2
