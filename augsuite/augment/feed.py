@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augsuite.augment.cache import DiskCache, KeptSource
 from augsuite.augment.policies import Policy
 from augsuite.augment.render import measured
 from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes
 from augsuite.dataset import Dataset, Sample
-from augsuite.dataset.images import Image
-from augsuite.dataset.sample import Source
 from augsuite.errors import AugsuiteError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Size = tuple[int, int]
 SampleKey = tuple[int, int, int, int]
 """Epoch, image row, width and height."""
 
@@ -97,27 +97,6 @@ def collate(samples: Sequence[Sample], classes: int) -> Batch:
     )
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A source that decodes each scale once, so that a cache changes no pixel of a sample."""
-
-    source: Source
-    kept: dict[int, Image] = field(default_factory=dict)
-
-    @property
-    def width(self) -> int:
-        return self.source.width
-
-    @property
-    def height(self) -> int:
-        return self.source.height
-
-    def decode(self, reduce: int = 1) -> Image:
-        if reduce not in self.kept:
-            self.kept[reduce] = self.source.decode(reduce)
-        return self.kept[reduce]
-
-
 @dataclass
 class Feed:
     """Gives a trainer its batches, epoch by epoch.
@@ -127,7 +106,8 @@ class Feed:
         policy: what happens to each.
         seed: first part of every random key, and of the order of the images.
         workers: processes that render; 0 renders in this one. The samples are the same for any number.
-        cache: keep decoded images in memory (only with `workers=0`): worth it where they all fit.
+        cache: True keeps decoded images in memory (only with `workers=0`): worth it where they all fit. A `DiskCache` keeps them in a
+            folder, for any number of workers, runs and arms. No sample changes.
         mean: of each channel, in [0, 1], for a trainer to subtract on its device.
         std: of each channel, for a trainer to divide by.
         cpu_seconds: CPU time of this thread that rendering took so far (only with `workers=0`).
@@ -137,7 +117,7 @@ class Feed:
     policy: Policy
     seed: int = 0
     workers: int = 0
-    cache: bool = False
+    cache: bool | DiskCache = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     cpu_seconds: float = 0.0
@@ -169,30 +149,48 @@ class Feed:
 
     def original(self, row: int) -> Sample:
         """The sample before the policy."""
+        if isinstance(self.cache, DiskCache):
+            sample = measured(self.data.sample(row))
+            return replace(sample, source=self.cache.wrap(sample.source))
         if not self.cache or self.workers:
             return self.data.sample(row)
         if row not in self._decoded:
             sample = measured(self.data.sample(row))
-            self._decoded[row] = replace(sample, source=_Kept(sample.source))
+            self._decoded[row] = replace(sample, source=KeptSource(sample.source))
         return self._decoded[row]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """`(I,)` the shuffled image rows of one epoch; depends on seed and epoch alone."""
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.data))
 
-    def batches(self, epoch: int, batch_size: int, size: tuple[int, int], *, shuffle: bool = True) -> Iterator[Batch]:
+    def keys(
+        self, epoch: int, batch_size: int, size: Size | Sequence[Size], *, shuffle: bool = True
+    ) -> list[list[SampleKey]]:
+        """What the batches of one epoch hold; arguments as for `batches`."""
+        rows = self.order(epoch) if shuffle else np.arange(len(self.data))
+        starts = range(0, len(rows), batch_size)
+        sizes = [size] if isinstance(size[0], int) else list(size)
+        # A stream of its own, so that other sizes leave the order and the samples' draws alone.
+        chosen = np.random.default_rng((self.seed, epoch, 1)).integers(len(sizes), size=len(starts))
+        return [
+            [(epoch, row, *sizes[choice]) for row in rows[at : at + batch_size].tolist()]
+            for at, choice in zip(starts, chosen, strict=True)
+        ]
+
+    def batches(
+        self, epoch: int, batch_size: int, size: Size | Sequence[Size], *, shuffle: bool = True, first: int = 0
+    ) -> Iterator[Batch]:
         """The batches of one epoch; the last may be smaller.
 
         Args:
             epoch: from 0; second part of every random key.
             batch_size: images in a batch.
-            size: width and height; the policy's result is resized to it where it differs.
+            size: width and height; the policy's result is resized to it where it differs. Several: each batch has one of them,
+                drawn with equal chances ("random training shapes": Zhang et al. 2019, section 3.6, arXiv:1902.04103).
             shuffle: in the order of `order(epoch)`, else of the dataset.
+            first: how many batches to leave out, to go on where a run was stopped.
         """
-        rows = self.order(epoch) if shuffle else np.arange(len(self.data))
-        keys = [
-            [(epoch, int(row), *size) for row in rows[at : at + batch_size]] for at in range(0, len(rows), batch_size)
-        ]
+        keys = self.keys(epoch, batch_size, size, shuffle=shuffle)[first:]
         classes = len(self.data.categories)
         if not self.workers:
             for batch in keys:
@@ -226,7 +224,7 @@ class _Loader:
         self._loader: DataLoader[Batch] = DataLoader(
             # A feed of its own: a cycle with `feed` would leave the workers to the garbage collector, which ends them in an
             # order in which each is waited for in vain for seconds. It needs no base class, only __getitem__.
-            Feed(feed.data, feed.policy, feed.seed, feed.workers),  # type: ignore[arg-type]
+            Feed(feed.data, feed.policy, feed.seed, feed.workers, feed.cache),  # type: ignore[arg-type]
             batch_sampler=self._keys,
             num_workers=feed.workers,
             collate_fn=_Collate(classes),

@@ -108,6 +108,12 @@ def check_readable(path: Path) -> None:
         decode(path)
 
 
+def decoder() -> str:
+    """What decodes, with its version: the same files give the same pixels for the same decoder."""
+    opencv = _opencv()
+    return "pillow" if opencv is None else f"opencv {opencv.__version__}"
+
+
 @functools.cache
 def _opencv() -> ModuleType | None:
     try:

@@ -136,3 +136,32 @@ def test_collate_targets():
     batch = collate([Sample.of(image, targets=[0.25, 0.75]), Sample.of(image)], 2)
     assert batch.targets.tolist() == [[0.25, 0.75], [0, 0]]
     assert batch.images.shape == (2, 4, 4, 3)
+
+
+def test_several_sizes(data):
+    feed = Feed(data, policy(POLICY), seed=3)
+    sizes = [(64, 48), (80, 80), (96, 64)]
+    shapes = [batch.images.shape[2:0:-1] for batch in feed.batches(0, 1, sizes)]
+    assert set(shapes) == set(sizes)
+    assert [batch.images.shape[2:0:-1] for batch in feed.batches(0, 1, sizes)] == shapes
+    one = list(feed.batches(0, 4, (64, 48)))
+    several = list(feed.batches(0, 4, sizes))
+    assert [batch.image_rows.tolist() for batch in one] == [batch.image_rows.tolist() for batch in several]
+
+
+def test_going_on_in_the_middle(data):
+    feed = Feed(data, policy(POLICY), seed=3)
+    whole = [batch.images.tobytes() for batch in feed.batches(1, 3, (64, 48))]
+    assert [batch.images.tobytes() for batch in feed.batches(1, 3, (64, 48), first=2)] == whole[2:]
+
+
+def test_normalized_is_what_torchvision_computes():
+    import torch
+    from torchvision.transforms import v2
+
+    from augsuite.augment.feed import normalized
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
+    mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 1.0)
+    judge = v2.functional.normalize(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, mean, std).numpy()
+    np.testing.assert_allclose(normalized(images, mean, std), judge, atol=1e-5)
