@@ -129,15 +129,14 @@ class Frame:
         high = np.full(height, float(width))
         for a, b, c in inward(self.corners):
             rest = b * middles + c
-            if a > 0:
-                low = np.maximum(low, -rest / a)
-            elif a < 0:
-                high = np.minimum(high, -rest / a)
-            else:
-                high = np.where(rest >= 0, high, 0.0)
-        spans: NDArray[np.float64] = np.clip(
-            np.stack([low, high], axis=1), 0, width
-        )  # an edge that is almost level crosses far outside
+            with np.errstate(over="ignore"):  # an edge that is almost level crosses infinitely far outside
+                if a > 0:
+                    low = np.maximum(low, -rest / a)
+                elif a < 0:
+                    high = np.minimum(high, -rest / a)
+                else:
+                    high = np.where(rest >= 0, high, 0.0)
+        spans: NDArray[np.float64] = np.clip(np.stack([low, high], axis=1), 0, width)
         return np.asarray(np.ceil(spans - 0.5), np.int64)
 
 

@@ -10,96 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from warpkit import EXACT, MOVING, black_fill, steps_of, stepwise
 
-from augsuite import registry
-from augsuite.augment import Plan, Policy, Step, Warp, policy, render
-from augsuite.augment.plan import Origin, PixelOp
+from augsuite.augment import Plan, Policy, Warp, policy, render
+from augsuite.augment.plan import Origin
 from augsuite.augment.render import arrange
-from augsuite.augment.transforms import instance
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import decode
 from augsuite.errors import ConfigError, DataError
-
-MOVING = [name for name, spec in registry.default().transforms().items() if spec.kind == "geometric"]
-
-EXACT = [
-    "hflip",
-    "vflip",
-    "rot90",
-    "transpose",
-    "crop",
-    "iou_crop",
-    "safe_crop",
-    "center_crop",
-    "expand",
-    "pad",
-    "translate",
-]
-
-PARAMS = {
-    "crop": st.fixed_dictionaries({"area_frac": st.floats(0.1, 1).map(lambda low: [low, 1.0])}),
-    "iou_crop": st.just({}),
-    "expand": st.fixed_dictionaries({"max_ratio": st.floats(1, 3)}),
-    "resize": st.fixed_dictionaries({"size": st.tuples(st.integers(60, 200), st.integers(60, 200)).map(list)}),
-    "letterbox": st.fixed_dictionaries({"size": st.tuples(st.integers(60, 200), st.integers(60, 200)).map(list)}),
-    "pad": st.fixed_dictionaries(
-        {"multiple": st.integers(1, 64), "place": st.sampled_from(["center", "corner", "random"])}
-    ),
-    "center_crop": st.fixed_dictionaries({"size": st.tuples(st.integers(60, 200), st.integers(60, 200)).map(list)}),
-    "resize_short": st.fixed_dictionaries({"sizes": st.lists(st.integers(60, 200), min_size=1, max_size=2)}),
-    "resize_long": st.fixed_dictionaries({"sizes": st.lists(st.integers(60, 200), min_size=1, max_size=2)}),
-    "scale_jitter": st.fixed_dictionaries(
-        {"size": st.tuples(st.integers(60, 200), st.integers(60, 200)).map(list), "scale": st.just([0.5, 2.0])}
-    ),
-    "shear": st.fixed_dictionaries({"x_deg": st.floats(0, 30), "y_deg": st.floats(0, 30)}),
-    "translate": st.fixed_dictionaries({"x_frac": st.floats(0, 0.5), "y_frac": st.floats(0, 0.5)}),
-    "perspective": st.fixed_dictionaries({"shift_frac": st.floats(0, 0.3)}),
-    "elastic": st.integers(2, 6).flatmap(
-        lambda cells: st.fixed_dictionaries(
-            {"cells": st.just(cells), "shift_frac": st.floats(0, min(0.1, 0.19 / cells))}
-        )
-    ),
-    "grid_distortion": st.fixed_dictionaries({"cells": st.integers(2, 8), "shift_frac": st.floats(0, 0.24)}),
-    "rotate": st.fixed_dictionaries({"max_deg": st.floats(0, 180)}),
-    "affine": st.fixed_dictionaries({"rotate_deg": st.floats(0, 180), "shear_deg": st.floats(0, 30)}),
-}
-
-
-def steps_of(names):
-    return st.lists(
-        st.sampled_from(names).flatmap(
-            lambda name: PARAMS.get(name, st.just({})).map(lambda params: Step(name, params))
-        ),
-        min_size=1,
-        max_size=4,
-    )
-
-
-def stepwise(plan: Plan, image: np.ndarray) -> np.ndarray:
-    """Execute a plan the slow, obvious way: every step on its own full canvas."""
-    for op in plan.ops:
-        if isinstance(op, PixelOp):
-            image = instance(op.do, op.params).apply(image.copy(), op.drawn)
-            continue
-        # Where does the centre of each pixel of the new canvas come from?
-        ys, xs = np.mgrid[: op.height, : op.width] + 0.5
-        points = np.stack([xs, ys], axis=2).reshape(-1, 2)
-        if op.field is not None:
-            points = points + op.field.at(points, op.width, op.height)
-        back = np.linalg.inv(np.array(op.matrix).reshape(3, 3))
-        x, y, w = back @ np.column_stack([points, np.ones(len(points))]).T
-        x, y = (x / w).reshape(xs.shape), (y / w).reshape(xs.shape)
-        height, width = image.shape[:2]
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        values = cv2.remap(
-            image,
-            (x - 0.5).astype(np.float32),
-            (y - 0.5).astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        image = np.where(inside[..., None], values, np.array(op.fill, np.uint8))
-    return image
 
 
 def smooth(width=160, height=120):
@@ -162,6 +80,30 @@ class TestAgainstStepwise:
             fast = render(plan, sample).image.astype(float)
             assert np.abs(fast - stepwise(plan, image)).mean() < 2, path
 
+    @pytest.mark.parametrize("name", MOVING)
+    def test_each_step_on_photos(self, photos, name):
+        for row, path in enumerate(photos[:4]):
+            image = decode(path)
+            sample = Sample.of(image, [[20.0, 20.0, 90.0, 80.0]], [0])
+            chosen = policy([{"do": name}])
+            result = chosen(sample, key=(0, 0, row))
+            if np.linalg.svd(result.matrix[:2, :2])[1].min() < 0.5:
+                continue  # there the render averages and the slow way does not
+            slow = stepwise(chosen.plan(sample, (0, 0, row)), image)
+            if name in EXACT:
+                np.testing.assert_array_equal(result.image, slow)
+            assert np.abs(result.image.astype(float) - slow).mean() < 2
+
+    @pytest.mark.parametrize(
+        "pair", [("rotate", "perspective"), ("elastic", "rotate"), ("perspective", "grid_distortion")]
+    )
+    def test_bends_on_photos(self, photos, pair):
+        for row, path in enumerate(photos[:4]):
+            image = cv2.GaussianBlur(decode(path), (0, 0), 1.5)  # as in the test above
+            sample = Sample.of(image)
+            plan = policy([{"do": name} for name in pair]).plan(sample, (0, 0, row))
+            assert np.abs(render(plan, sample).image.astype(float) - stepwise(plan, image)).mean() < 2
+
     def test_turns_are_exact(self):
         image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
         for quarter, warp in {
@@ -196,7 +138,7 @@ class TestPaintedBoxes:
         left, top, width, height = place
         image = np.zeros((120, 160, 3), np.uint8)
         image[top : top + height, left : left + width] = 255
-        black = [replace_fill(step) for step in steps]
+        black = [black_fill(step) for step in steps]
         chosen = Policy("painted", tuple(black), min_visible_frac=0.0, min_size=4.0)
         sample = Sample.of(image, [[left, top, left + width, top + height]], [3])
         plan = chosen.plan(sample, (seed, 0, 0))
@@ -217,11 +159,6 @@ class TestPaintedBoxes:
         turned = not np.isclose(result.matrix[[0, 1], [1, 0]], 0, atol=1e-12).all()
         slack = 1.0 + (1.5 / glass if turned else 0)
         assert np.abs(found - result.boxes[0]).max() <= slack, (found, result.boxes[0], plan)
-
-
-def replace_fill(step):
-    fields = instance(step.do, {}).__struct_fields__
-    return Step(step.do, {**step.params, "fill": [0, 0, 0]}) if "fill" in fields else step
 
 
 class TestVisibleFraction:
