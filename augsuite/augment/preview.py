@@ -13,7 +13,7 @@ import PIL.ImageFont
 
 from augsuite.augment.policies import Policy
 from augsuite.augment.render import render
-from augsuite.augment.replay import Record, digest
+from augsuite.augment.replay import Record, record
 from augsuite.augment.steps import Step
 from augsuite.config import to_plain
 from augsuite.dataset import Dataset, Sample
@@ -77,9 +77,7 @@ def grid(
             sample = render(plan, original, data)
             page.cell(at, 1 + epoch, sample, f"#{epoch}")
             if drawn:
-                name = str(data.images.names[row])
-                key = (seed, epoch, row)
-                drawn(Record(plan=plan, policy=policy.name, key=key, image=name, sha256=digest(sample.image)))
+                drawn(record(plan, policy, data, (seed, epoch, row), sample))
             if progress:
                 progress(1)
     return page.image

@@ -12,8 +12,9 @@ import numpy as np
 
 from augsuite.augment.draw import Key
 from augsuite.augment.plan import Mix, Plan, Warp
+from augsuite.augment.policies import Policy
 from augsuite.augment.render import Pool, render
-from augsuite.dataset import Sample
+from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError, DataError
 
@@ -65,6 +66,21 @@ def digest(image: Image) -> str:
     found = hashlib.sha256(f"{height}x{width} ".encode())
     found.update(np.ascontiguousarray(image).data)
     return found.hexdigest()
+
+
+def record(plan: Plan, policy: Policy, data: Dataset, key: Key, result: Sample) -> Record:
+    """The record of a plan that a policy drew for an image of a dataset.
+
+    Args:
+        plan: what was drawn.
+        policy: what drew it.
+        data: the dataset.
+        key: what it was drawn from; its row is the image's.
+        result: what rendering it gave.
+    """
+    return Record(
+        plan=plan, policy=policy.name, key=key, image=str(data.images.names[key[2]]), sha256=digest(result.image)
+    )
 
 
 def read_record(path: Path) -> Record:

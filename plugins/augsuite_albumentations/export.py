@@ -12,7 +12,9 @@ import msgspec
 from augsuite.augment import Policy, Step
 from augsuite.augment.pipelines import Exported
 from augsuite.augment.transforms import declaration, instance
-from augsuite_albumentations.pixel import albumentations
+from augsuite_albumentations import pixel
+
+albumentations = pixel.albumentations
 
 Values = Mapping[str, Any]
 Call = tuple[str, dict[str, Any]]

@@ -12,8 +12,10 @@ import msgspec
 
 from augsuite.augment.pipelines import Loaded
 from augsuite.errors import ConfigError
-from augsuite_albumentations import SUMMARIES, UNAVAILABLE
-from augsuite_albumentations.pixel import albumentations, one_line
+from augsuite_albumentations import SUMMARIES, UNAVAILABLE, pixel
+from augsuite_albumentations.pixel import one_line
+
+albumentations = pixel.albumentations
 
 Values = Mapping[str, Any]
 Steps = list[dict[str, Any]]
