@@ -14,7 +14,7 @@ from augsuite.augment.pipelines import Exported
 from augsuite.augment.transforms import declaration, instance
 from augsuite_albumentations import pixel
 
-albumentations = pixel.albumentations
+albumentations = pixel.albumentations  # type: ignore[attr-defined]  # imported there, with its look for updates turned off
 
 Values = Mapping[str, Any]
 Call = tuple[str, dict[str, Any]]

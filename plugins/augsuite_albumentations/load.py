@@ -15,7 +15,7 @@ from augsuite.errors import ConfigError
 from augsuite_albumentations import SUMMARIES, UNAVAILABLE, pixel
 from augsuite_albumentations.pixel import one_line
 
-albumentations = pixel.albumentations
+albumentations = pixel.albumentations  # type: ignore[attr-defined]  # imported there, with its look for updates turned off
 
 Values = Mapping[str, Any]
 Steps = list[dict[str, Any]]
