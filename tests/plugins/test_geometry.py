@@ -28,6 +28,74 @@ def test_hflip_and_vflip_by_hand():
     assert result.boxes.tolist() == [[0, 0, 1, 2]]
 
 
+class TestTurns:
+    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
+
+    @pytest.mark.parametrize("turns", [0, 1, 2, 3])
+    def test_rot90_is_that_of_numpy(self, turns):
+        box = [[10, 5, 30, 12]]
+        painted = np.zeros((40, 70, 3), np.uint8)
+        painted[5:12, 10:30] = 1
+        result = policy([{"do": "rot90", "turns": [turns]}])(Sample.of(painted, box, [0]))
+        np.testing.assert_array_equal(result.image, np.rot90(painted, turns))
+        left, top, right, bottom = result.boxes[0].astype(int)
+        assert result.image[top:bottom, left:right].all()
+        assert result.image.sum() == 3 * (bottom - top) * (right - left)
+
+    def test_each_turn_is_as_likely(self):
+        found = [warp.matrix[:2] if warp else None for warp in draws("rot90", 2000)]
+        shares = [found.count(kind) / 2000 for kind in (None, (0, 1), (-1, 0), (0, -1))]
+        assert np.abs(np.array(shares) - 0.25).max() < 4 * np.sqrt(0.25 * 0.75 / 2000)
+
+    def test_transpose_is_that_of_numpy(self):
+        result = policy([{"do": "transpose"}])(Sample.of(self.image, [[10.25, 5, 30, 12.5]], [0]))
+        np.testing.assert_array_equal(result.image, self.image.transpose(1, 0, 2))
+        assert result.boxes.tolist() == [[5, 10.25, 12.5, 30]]
+
+
+class TestCenterAndSafeCrop:
+    @pytest.mark.parametrize("size", [[30, 20], [31, 21], [90, 20], [90, 60], [71, 41]])
+    def test_center_crop_is_that_of_torchvision(self, size):
+        import torch
+        from torchvision.transforms.v2.functional import center_crop
+
+        image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
+        result = policy([{"do": "center_crop", "size": size}])(Sample.of(image))
+        judge = center_crop(torch.from_numpy(image).permute(2, 0, 1), size[::-1]).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(result.image, judge)
+
+    def test_safe_crop_holds_every_box(self):
+        lefts, rights = [], []
+        for warp in draws("safe_crop", 1000):
+            left, top = -warp.matrix[2], -warp.matrix[5]
+            assert 0 <= left <= 100
+            assert 0 <= top <= 50
+            assert 600 <= left + warp.width <= 640
+            assert 390 <= top + warp.height <= 400
+            lefts.append(left)
+            rights.append(left + warp.width)
+        # Uniform on 0..100 and 600..640, whole numbers: mean within four standard errors, ends reached.
+        assert abs(np.mean(lefts) - 50) < 4 * np.sqrt((101**2 - 1) / 12 / 1000)
+        assert abs(np.mean(rights) - 620) < 4 * np.sqrt((41**2 - 1) / 12 / 1000)
+        assert (min(lefts), max(lefts), min(rights), max(rights)) == (0, 100, 600, 640)
+
+    @given(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1), st.integers(0, 1000))
+    def test_safe_crop_is_large_enough(self, width, height, least, row):
+        corner = np.random.default_rng(row).uniform(0, [width, height])
+        boxes = np.array([[*corner, *np.minimum(corner + 1, [width, height])]])[: row % 2]
+        warp = make("safe_crop", {"least_frac": least}, "").draw(
+            Keyed((0, 0, row)).of("x"), Scene(width, height, boxes)
+        )
+        left, top = -warp.matrix[2], -warp.matrix[5]
+        assert warp.width >= max(1, least * width)
+        assert warp.height >= max(1, least * height)
+        assert 0 <= left <= left + warp.width <= width
+        assert 0 <= top <= top + warp.height <= height
+        for x1, y1, x2, y2 in boxes:
+            assert left <= x1 <= x2 <= left + warp.width
+            assert top <= y1 <= y2 <= top + warp.height
+
+
 class TestCrop:
     def test_ranges(self):
         for warp in draws("crop"):
@@ -160,6 +228,88 @@ class TestCanvas:
             assert min(wide - a * width, high - e * height) < 1
 
 
+class TestSizes:
+    @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 900), st.integers(1, 1400))
+    def test_resize_short_is_that_of_torchvision(self, width, height, short, most):
+        """Sizes as torchvision draws them; ours round to the nearest pixel where theirs truncate."""
+        from torchvision.transforms.v2 import RandomShortestSize
+        from torchvision.tv_tensors import BoundingBoxes
+
+        empty = BoundingBoxes(np.zeros((0, 4)), format="XYXY", canvas_size=(height, width))
+        judge = RandomShortestSize([short], max_size=most).make_params([empty])["size"]
+        warp = draws("resize_short", 1, Scene(width, height, np.zeros((0, 4))), sizes=[short], most=most)[0]
+        found = (height, width) if warp is None else (warp.height, warp.width)
+        assert max(abs(ours - max(theirs, 1)) for ours, theirs in zip(found, judge, strict=True)) <= 1
+
+    def test_resize_long_by_hand(self):
+        assert [(w.width, w.height) for w in draws("resize_long", 2, sizes=[320])] == [(320, 200)] * 2
+        assert {w.width for w in draws("resize_long", 50, sizes=[320, 480])} == {320, 480}
+
+    def test_pad_by_hand(self):
+        warp = draws("pad", 1, least=[700, 1], multiple=64, place="center")[0]
+        assert (warp.width, warp.height, warp.matrix[2], warp.matrix[5]) == (704, 448, 32, 24)
+        assert draws("pad", 1, multiple=1) == [None]
+        lefts = {warp.matrix[2] for warp in draws("pad", 200, least=[643, 400], multiple=1, place="random")}
+        assert lefts == {0, 1, 2, 3}
+
+    def test_scale_jitter(self):
+        """At 1 the image fits; the factor is uniform; larger images are cut anywhere, smaller ones lie at the top left."""
+        warps = draws("scale_jitter", 1000, size=[320, 320], scale=[0.5, 2])
+        factors = np.array([warp.matrix[0] / 0.5 for warp in warps])
+        assert abs(factors.mean() - 1.25) < 4 * 1.5 / np.sqrt(12 * 1000)
+        for warp in warps:
+            assert (warp.width, warp.height) == (320, 320)
+            wide, high = round(warp.matrix[0] * 640), round(warp.matrix[4] * 400)
+            assert min(320 - wide, 0) <= warp.matrix[2] <= 0
+            assert min(320 - high, 0) <= warp.matrix[5] <= 0
+        assert min(warp.matrix[2] for warp in warps) < -200
+
+
+class TestPerspective:
+    def test_matrix_is_that_of_torchvision(self):
+        from torchvision.transforms.functional import _get_perspective_coeffs
+
+        from augsuite_geometry.bends import homography
+
+        start = np.array([[0, 0], [640, 0], [640, 400], [0, 400.0]])
+        end = np.array([[40, 30], [600, 10], [610, 350], [20, 390.0]])
+        judge = _get_perspective_coeffs(start.tolist(), end.tolist())  # of the way back
+        back = np.linalg.inv(np.reshape(homography(start, end), (3, 3)))
+        np.testing.assert_allclose((back / back[2, 2]).ravel()[:8], judge, atol=1e-4)
+
+    def test_corners_move_inwards(self):
+        for warp in draws("perspective", 300, shift_frac=0.3):
+            matrix = np.reshape(warp.matrix, (3, 3))
+            for corner in ([0, 0], [640, 0], [640, 400], [0, 400]):
+                x, y, w = matrix @ [*corner, 1]
+                assert w > 0
+                moved = np.abs(np.array([x / w, y / w]) - corner) / [640, 400]
+                assert (moved <= 0.3 + 1e-9).all()
+                assert (np.array([x / w, y / w]) >= -1e-6).all()
+
+    def test_box_by_hand(self):
+        """x' = x / (1 + x / 100), y' = y / (1 + x / 100): the corners (0, 0) (100, 0) (100, 50) (0, 50) of a box go to
+        (0, 0) (50, 0) (50, 25) (0, 50)."""
+        from augsuite.augment import Plan, Warp
+        from augsuite.augment.plan import Origin
+        from augsuite.augment.render import arrange
+
+        plan = Plan(Origin(0, 100, 100), (Warp((1, 0, 0, 0, 1, 0, 0.01, 0, 1), 100, 100),))
+        result = arrange(
+            plan, Sample.of(np.zeros((100, 100, 3), np.uint8), [[0, 0, 100, 50], [50, 0, 100, 50]], [0, 1]), None
+        )
+        np.testing.assert_allclose(result.boxes, [[0, 0, 50, 50], [100 / 3, 0, 50, 100 / 3]])
+
+
+def test_shear_and_translate_ranges():
+    shears = np.array([np.reshape(warp.matrix, (3, 3)) for warp in draws("shear", x_deg=20, y_deg=10)])
+    assert np.abs(shears[:, 0, 1]).max() <= np.tan(np.radians(20)) + 1e-12
+    assert np.abs(shears[:, 0, 1]).max() > np.tan(np.radians(19))
+    shifts = np.array([[warp.matrix[2], warp.matrix[5]] for warp in draws("translate", x_frac=0.25, y_frac=0.1)])
+    assert (shifts == np.rint(shifts)).all()
+    assert np.abs(shifts).max(axis=0).tolist() == [160, 40]
+
+
 class TestAffine:
     @given(
         st.floats(-180, 180), st.floats(-50, 50), st.floats(-50, 50), st.floats(0.5, 2), st.floats(-40, 40), st.floats(-40, 40)
@@ -230,6 +380,12 @@ def test_normalize_is_that_of_torchvision():
         ("expand", {"fill": [0, 0, 256]}, r"fill\[2\]: expected int <= 255"),
         ("resize", {"size": 300}, "size: expected array, got int"),
         ("affine", {"shear_deg": 90}, "shear_deg: expected float < 90.0"),
+        ("rot90", {"turns": []}, "turns: expected at least one number"),
+        ("rot90", {"turns": [4]}, r"turns\[0\]: invalid enum value 4"),
+        ("resize_short", {"sizes": []}, "sizes: expected at least one length"),
+        ("scale_jitter", {"scale": [2, 1]}, "scale: expected the smaller number first"),
+        ("perspective", {"shift_frac": 0.4}, "shift_frac: expected float <= 0.3"),
+        ("grid_distortion", {"shift_frac": 0.25}, "shift_frac: expected float <= 0.24"),
     ],
 )
 def test_bad_parameters(name, params, message):
