@@ -24,6 +24,7 @@ Quality = Annotated[int, Meta(ge=1, le=100)]
 
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 """Pillow's ImageFilter.SMOOTH."""
+_SAME = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)
 
 
 class Sharpness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,10 +54,10 @@ class Sharpness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if min(image.shape[:2]) < 3:
             return image
         factor = drawn["factor"]
-        smooth = cv2.filter2D(image, cv2.CV_8U, _SMOOTH)
-        result = image.copy()
-        inner = np.s_[1:-1, 1:-1]
-        result[inner] = cv2.addWeighted(image[inner], factor, smooth[inner], 1 - factor, 0)
+        # The blend of both is one filter: less work, and rounded once.
+        result = np.asarray(cv2.filter2D(image, cv2.CV_8U, (1 - factor) * _SMOOTH + factor * _SAME), np.uint8)
+        for edge in np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]:
+            result[edge] = image[edge]
         return result
 
 
@@ -114,10 +115,10 @@ class GaussianNoise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Add the noise."""
-        random = np.random.Generator(np.random.Philox(key=drawn["seed"]))
+        bits = np.random.Philox(key=drawn["seed"]).random_raw(-(-image.size // 4)).astype("<u8").view("<u2")
         # Values are whole, so rounding the noise rounds the sum.
         steps = np.rint(drawn["std"] * _normal()).astype(np.int16)
-        noise = steps[random.integers(0, 1 << 16, image.size, np.uint16)].reshape(image.shape)
+        noise = steps.take(bits[: image.size]).reshape(image.shape)
         return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
 
 
