@@ -55,7 +55,7 @@ def blocks(
         if not window.skip(b"}"):
             while True:
                 key = window.key()
-                if key in lists and window.peek() == b"[":
+                if key in lists:
                     for rows in _rows(window, lists[key]):
                         yield key, rows
                 else:
@@ -128,8 +128,7 @@ class _Window:
 
     def value(self) -> bytes:
         """Step over any value, and return its text."""
-        self._space()
-        scalar = self.data[self.at : self.at + 1] not in (b"{", b"[", b'"')
+        scalar = self.peek() not in {b"{", b"[", b'"'}
         while True:
             if scalar:
                 found = _SCALAR.match(self.data, self.at)
@@ -209,6 +208,8 @@ def _cut_before(data: bytearray, at: int, before: int) -> int:
         if before < 0:
             return -1
         comma = _before_space(data, at, before)
+        if comma <= at:  # the row is longer than the block
+            return -1
         if data[comma : comma + 1] == b"," and data[(brace := _before_space(data, at, comma)) : brace + 1] == b"}":
             return comma
 

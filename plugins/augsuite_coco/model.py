@@ -65,6 +65,8 @@ class SpelledAnnotationRow(msgspec.Struct, gc=False):
 Kind = type[ImageRow] | type[CategoryRow] | type[AnnotationRow]
 SHARED = frozenset({"segmentation", "score"})
 """Keys whose extras are those that formats share."""
+ODD_KEY = re.compile(r'["\\\x00-\x1f]')
+"""What msgspec allows in no name of a field, and JSON in no key without an escape."""
 OWN: dict[type[msgspec.Struct], frozenset[str]] = {
     ImageRow: frozenset({"id", "file_name", "width", "height"}),
     CategoryRow: frozenset({"id", "name"}),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from augsuite.dataset import ABSENT, UNREAD, Intake, objects
 from augsuite.dataset.columns import GrowingColumn
 from augsuite_coco.model import (
+    ODD_KEY,
     OWN,
     AnnotationRow,
     Box,
@@ -145,6 +146,10 @@ class Rows:
                 self._strict.decode(raw)
             except (msgspec.DecodeError, RecursionError) as error:
                 problems.append((place, *explain(error, raw)))
+                continue
+            odd = next((key for key in keys if ODD_KEY.search(key)), None)
+            if odd is not None:
+                problems.append((place, "", f"expected keys without quotes and control characters, got {odd!r}"))
                 continue
             for key in keys:
                 if key not in known:

@@ -19,7 +19,7 @@ from augsuite.dataset.files import plain, unique
 from augsuite.dataset.progress import advance
 from augsuite.dataset.tables import Extra
 from augsuite.protocols import Losses
-from augsuite_coco.model import SHARED, spelling_of
+from augsuite_coco.model import ODD_KEY, SHARED, spelling_of
 
 PREFIX = "coco."
 _BLOCK = 8192  # rows
@@ -227,6 +227,10 @@ def _itself(value: Any) -> Any:
 def _encode(columns: Mapping[str, list[Any]], extra: Mapping[str, list[Any]]) -> bytes:
     """Columns to the text of a JSON array of one object per row, without its brackets."""
     named = {**columns, **extra}
+    if any(map(ODD_KEY.search, named)):
+        values = zip(*named.values(), strict=True)
+        rows = [{key: value for key, value in zip(named, row, strict=True) if value is not UNSET} for row in values]
+        return msgspec.json.encode(rows, enc_hook=_plain)[1:-1]
     row = _row_type(tuple(named))
     return msgspec.json.encode(list(itertools.starmap(row, zip(*named.values(), strict=True))), enc_hook=_plain)[1:-1]
 

@@ -56,7 +56,7 @@ class Found:
         difficult = extra.get("difficult")
         self.ignore.append(difficult == 1)
         for key, value in extra.items():
-            if key != "difficult" or value not in {0, 1}:  # the column says it
+            if key != "difficult" or (value != 0 and value != 1):  # noqa: PLR1714 - a list cannot be sought in a set; the column says 0 and 1
                 self.extra.add(row, key, value)
 
     def extend(self, others: Found) -> None:

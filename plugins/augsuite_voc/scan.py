@@ -233,9 +233,12 @@ def _files(betweens: Sequence[str], count: int) -> tuple[list[Any], list[int], s
 def _numbers(texts: Sequence[str]) -> NDArray[np.float64]:
     """The numbers; NaN for one that the other way of reading must judge."""
     try:
-        return np.array(msgspec.json.decode(f"[{','.join(texts)}]", type=list[float]), np.float64)
+        numbers = msgspec.json.decode(f"[{','.join(texts)}]", type=list[float])
     except msgspec.DecodeError:
+        numbers = []
+    if len(numbers) != len(texts):  # an empty text alone, or one with commas
         return np.array([float(text) if _NUMBER.fullmatch(text) else np.nan for text in texts], np.float64)
+    return np.array(numbers, np.float64)
 
 
 def _fill(
