@@ -17,6 +17,7 @@ from augsuite.errors import ConfigError
 
 _RESERVED = {"do", "p", "id"}
 _LARGE_LABEL = 900_100_581_904  # not to be had in float32
+_UNSHAPED = 4  # the label of boxes without a polygon
 _KEYS = [(seed, epoch, row) for seed in range(2) for epoch in range(3) for row in range(2)]
 
 
@@ -195,10 +196,32 @@ def _check_in_policy(name: str) -> None:
                     np.array_equal(value, getattr(again, field)),
                     f"{name}: a plan read from JSON gives the same {field}",
                 )
-            demand(set(result.labels.tolist()) <= {_LARGE_LABEL, 3}, f"{name}: labels change: {result.labels}")
+            demand(
+                set(result.labels.tolist()) <= {_LARGE_LABEL, 3, _UNSHAPED}, f"{name}: labels change: {result.labels}"
+            )
             height, width = result.image.shape[:2]
             inside = (result.boxes >= 0).all() and (result.boxes <= [width, height, width, height]).all()
             demand(inside, f"{name}: boxes reach beyond the canvas")
+            _check_shapes(name, result, again)
+
+
+def _check_shapes(name: str, result: Sample, again: Sample) -> None:
+    """Polygons, masks, keypoints and oriented boxes keep to their boxes."""
+    count, (height, width) = len(result.boxes), result.image.shape[:2]
+    lazy = result.lazy
+    demand(lazy is None or len(lazy()) == count, f"{name}: boxes and their shapes differ in number")
+    shapes, same = result.shapes, again.shapes
+    points = shapes.keypoints
+    demand(points.dtype == np.float64 and points.shape[::2] == (count, 3), f"{name}: keypoints are (N, K, 3) float64")
+    demand(shapes.quads.shape == (count, 4, 2), f"{name}: oriented boxes are (N, 4, 2)")
+    labelled = points[points[..., 2] > 0][:, :2]
+    demand(((labelled >= 0) & (labelled <= [width, height])).all(), f"{name}: keypoints reach beyond the canvas")
+    demand(np.array_equal(points, same.keypoints), f"{name}: a plan read from JSON gives the same keypoints")
+    for row in range(count):
+        mask, other = (one.mask(row, width, height) for one in (shapes, same))
+        demand((mask is None) == (result.labels[row] == _UNSHAPED), f"{name}: masks trade places or get lost")
+        equal = mask is other or (mask is not None and other is not None and np.array_equal(mask, other))
+        demand(equal, f"{name}: a plan read from JSON gives the same masks")
 
 
 class _Pool:
@@ -215,7 +238,15 @@ def _image() -> np.ndarray:
 
 
 def _sample() -> Sample:
-    return Sample.of(_image(), [[5.25, 4.5, 30.75, 40.0], [20.0, 10.0, 60.0, 44.0]], [_LARGE_LABEL, 3])
+    return Sample.of(
+        _image(),
+        [[5.25, 4.5, 30.75, 40.0], [20.0, 10.0, 60.0, 44.0]],
+        [_LARGE_LABEL, _UNSHAPED],
+        polygons=[[[5.25, 4.5, 30.75, 10.0, 25.0, 40.0]], None],
+        keypoints=np.array(
+            [[[5.25, 4.5, 2], [30.75, 10.0, 1], [0, 0, 0]], [[20.0, 44.0, 2], [0, 0, 0], [60.0, 10.0, 2]]]
+        ),
+    )
 
 
 def _scene() -> Scene:
