@@ -147,6 +147,11 @@ class Feed:
         """Render samples in this process and stack them; all keys name one size."""
         return collate([self[key] for key in keys], len(self.data.categories))
 
+    @property
+    def collate(self) -> Collate:
+        """What stacks samples of this feed, for a loader of torch's own."""
+        return Collate(len(self.data.categories))
+
     def original(self, row: int) -> Sample:
         """The sample before the policy."""
         if isinstance(self.cache, DiskCache):
@@ -227,7 +232,7 @@ class _Loader:
             Feed(feed.data, feed.policy, feed.seed, feed.workers, feed.cache),  # type: ignore[arg-type]
             batch_sampler=self._keys,
             num_workers=feed.workers,
-            collate_fn=_Collate(classes),
+            collate_fn=Collate(classes),
             multiprocessing_context=context,
             worker_init_fn=_start_worker,
             persistent_workers=True,
@@ -262,10 +267,11 @@ def _start_worker(worker: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Collate:
+class Collate:
     """`collate` with the number of classes, in a form that travels to a worker."""
 
     classes: int
 
     def __call__(self, samples: list[Sample]) -> Batch:
+        """Stack."""
         return collate(samples, self.classes)
