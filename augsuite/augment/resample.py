@@ -19,6 +19,7 @@ HALF: Affine = (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)
 BACK: Affine = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
 _LONGEST = 32_766  # OpenCV's warp counts pixels in 16 bits
 _NEAR = 1e-6  # of a pixel: what rounding leaves of a whole one
+_WORTH = 1.6  # a warp takes 1.6 to 2.9 times as long as stretching as many pixels
 
 
 @functools.cache
@@ -66,9 +67,10 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         sliced = _slice(source, matrix, part)
         if sliced is not None:
             return sliced
-    pixels, shrink = decoded(source, _reduction(matrix), _rows(matrix, part))
+    rows = _rows(matrix, part)
+    pixels, shrink = decoded(source, _reduction(matrix), rows)
     matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
-    stretched = _stretched(pixels, matrix, part)
+    stretched = _stretched(pixels, matrix, part, min(rows // shrink, pixels.shape[0]))
     if stretched is not None:
         return stretched
     pixels, matrix = _prefiltered(pixels, matrix, part)
@@ -136,16 +138,36 @@ def _rows(matrix: Affine, part: tuple[int, int, int, int]) -> int:
     return max(1, math.ceil(min(lowest + 4 * block, 1e9)))
 
 
-def _stretched(pixels: Image, matrix: Affine, part: tuple[int, int, int, int]) -> Image | None:
-    """A part of the canvas that is a rectangle of whole pixels, stretched and mirrored; None for any other.
+def _stretched(pixels: Image, matrix: Affine, part: tuple[int, int, int, int], rows: int) -> Image | None:
+    """A part of the canvas that is a rectangle of whole pixels, stretched and mirrored, or a part of one; None for any other.
 
     The same bilinear interpolation as a warp, for half the time: rows and columns have weights of their own, that are
     computed once.
+
+    Args:
+        pixels: the image.
+        matrix: from its pixels to those of the canvas.
+        part: as for `warp`.
+        rows: how many rows of the image may be used: the same number wherever it comes from, or a cache would change pixels.
     """
     a, b, _, d, e, _ = matrix
     if b or d or max(abs(a), abs(e)) < 1 / 3:
         return None
     p, _, r, _, t, u = invert(matrix)
+    columns = _grown(part[0], part[2], p, r, pixels.shape[1])
+    lines = _grown(part[1], part[3], t, u, rows)
+    if columns is None or lines is None:
+        return None
+    grown = (columns[0], lines[0], columns[1], lines[1])
+    if grown != part:
+        larger = (grown[2] - grown[0]) * (grown[3] - grown[1]) / ((part[2] - part[0]) * (part[3] - part[1]))
+        if larger > _WORTH:
+            return None
+        whole = _stretched(pixels, matrix, grown, rows)
+        if whole is None:
+            return None
+        x, y = part[0] - grown[0], part[1] - grown[1]
+        return np.ascontiguousarray(whole[y : y + part[3] - part[1], x : x + part[2] - part[0]])
     xs, ys = sorted((p * part[0] + r, p * part[2] + r)), sorted((t * part[1] + u, t * part[3] + u))
     left, top, right, bottom = (round(value) for value in (xs[0], ys[0], xs[1], ys[1]))
     near = max(abs(xs[0] - left), abs(ys[0] - top), abs(xs[1] - right), abs(ys[1] - bottom))
@@ -167,6 +189,31 @@ def _stretched(pixels: Image, matrix: Affine, part: tuple[int, int, int, int]) -
         result = cv2.flip(result, 0 if a > 0 else 1 if e > 0 else -1)
     # What no step above has made anew may belong to a cache.
     return result.copy() if np.may_share_memory(result, pixels) else np.ascontiguousarray(result)
+
+
+def _grown(low: int, high: int, scale: float, shift: float, size: int) -> tuple[int, int] | None:
+    """The smallest interval of the canvas around one whose ends are whole pixels of the image, too; None where there is none near.
+
+    Args:
+        low: begin, in pixels of the canvas.
+        high: end.
+        scale: from there to the image.
+        shift: from there to the image.
+        size: of the image.
+    """
+    ends = []
+    for end, step in ((low, -1), (high, 1)):
+        at = scale * end + shift
+        if abs(at - round(at)) <= _NEAR and -_NEAR <= at <= size + _NEAR:
+            ends.append(end)
+            continue
+        steps = np.arange(1, int((high - low) * (_WORTH - 1)) + 2)
+        places = at + scale * step * steps
+        whole = (np.abs(places - np.rint(places)) <= _NEAR) & (places >= -_NEAR) & (places <= size + _NEAR)
+        if not whole.any():
+            return None
+        ends.append(end + step * int(steps[whole.argmax()]))
+    return ends[0], ends[1]
 
 
 def _reduction(matrix: Affine) -> int:
