@@ -75,6 +75,8 @@ def unique(paths: Iterable[str]) -> list[str]:
     """Paths made different where two are the same: the second `a.jpg` becomes `a_2.jpg`."""
     listed = list(paths)
     taken = set(listed)
+    if len(taken) == len(listed):
+        return listed
     seen: Counter[str] = Counter()
     result = []
     for path in listed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -23,6 +24,7 @@ _FIRST = ("folder", "path", "source", "owner")  # the devkit's order: these befo
 _BEFORE_BOX = ("pose", "truncated", "occluded", "difficult")
 _PLAIN = re.compile(r"[\w .,:;/()+\-]*")
 _BOX = "    <bndbox>\n      <xmin>%s</xmin>\n      <ymin>%s</ymin>\n      <xmax>%s</xmax>\n      <ymax>%s</ymax>\n    </bndbox>\n"
+_HEAD = "<annotation>\n  <filename>%s</filename>\n  <size>\n    <width>%d</width>\n    <height>%d</height>\n  </size>\n"
 _OBJECT = "  <object>\n    <name>%s</name>\n    <difficult>%d</difficult>\n"
 
 Columns = Mapping[str, NDArray[np.object_]]
@@ -62,46 +64,59 @@ class Batch:
 def write_batch(batch: Batch) -> Losses:
     """Write the files of a batch; returns what they cannot hold."""
     losses = Losses()
-    objects = _objects(batch, losses)
     heads = _heads(batch, losses)
     ends = np.cumsum(batch.counts).tolist()
     starts = [0, *ends[:-1]]
+    bodies = _plain_bodies(batch, starts, ends, losses) if not batch.extra else _bodies(batch, starts, ends, losses)
     write_files(
         batch.folder,
         (
-            (f"{stem}.xml", f"{head}{''.join(objects[start:end])}</annotation>\n".encode())
-            for stem, head, start, end in zip(batch.stems, heads, starts, ends, strict=True)
+            (f"{stem}.xml", f"{head}{body}</annotation>\n".encode())
+            for stem, head, body in zip(batch.stems, heads, bodies, strict=True)
         ),
     )
     return losses
 
 
-def _objects(batch: Batch, losses: Losses) -> list[str]:
-    """The elements `<object>`."""
+def _names(batch: Batch, losses: Losses) -> list[str]:
+    """The text of each class that is used."""
     uses = np.bincount(batch.labels, minlength=len(batch.classes)).tolist()
-    names = [_text(name, losses, count) if count else "" for name, count in zip(batch.classes, uses, strict=True)]
-    boxes = [_BOX % corners for corners in _quadruples(batch.corners)]
-    if not batch.extra:
-        openings = [[_OBJECT % (name, difficult) for difficult in (0, 1)] for name in names]
-        return [
-            f"{openings[label][ignored]}{box}  </object>\n"
-            for label, ignored, box in zip(batch.labels.tolist(), batch.ignore.tolist(), boxes, strict=True)
-        ]
-    return [
-        _with_extras(names[label], ignored, box, extra, losses)
-        for label, ignored, box, extra in zip(
-            batch.labels.tolist(), batch.ignore.tolist(), boxes, _rows(batch.extra, len(boxes)), strict=True
+    return [_text(name, losses, count) if count else "" for name, count in zip(batch.classes, uses, strict=True)]
+
+
+def _plain_bodies(batch: Batch, starts: list[int], ends: list[int], losses: Losses) -> Iterator[str]:
+    """The objects of each image, which say no more than the tables: one format for all objects of an image."""
+    openings = [[_OBJECT % (name, difficult) for difficult in (0, 1)] for name in _names(batch, losses)]
+    begun = [
+        openings[label][ignored] for label, ignored in zip(batch.labels.tolist(), batch.ignore.tolist(), strict=True)
+    ]
+    numbers = _numbers(batch.corners)
+    values = list(chain.from_iterable(zip(begun, numbers, numbers, numbers, numbers, strict=False)))
+    formats = ["%s" + _BOX + "  </object>\n"]
+    formats = [formats[0] * count for count in range(int(batch.counts.max(initial=0)) + 1)]
+    return (formats[end - start] % tuple(values[5 * start : 5 * end]) for start, end in zip(starts, ends, strict=True))
+
+
+def _bodies(batch: Batch, starts: list[int], ends: list[int], losses: Losses) -> Iterator[str]:
+    """The objects of each image."""
+    names, numbers = _names(batch, losses), _numbers(batch.corners)
+    objects = [
+        _with_extras(names[label], ignored, _BOX % corners, extra, losses)
+        for label, ignored, corners, extra in zip(
+            batch.labels.tolist(),
+            batch.ignore.tolist(),
+            zip(numbers, numbers, numbers, numbers, strict=False),
+            _rows(batch.extra, len(batch.labels)),
+            strict=False,
         )
     ]
+    return ("".join(objects[start:end]) for start, end in zip(starts, ends, strict=True))
 
 
-def _quadruples(corners: NDArray[np.float64]) -> Iterator[tuple[str, ...]]:
-    """The numbers as text: those that read back as the same float64, whole ones without a point."""
-    if not len(corners):
-        return iter(())
+def _numbers(corners: NDArray[np.float64]) -> Iterator[str]:
+    """The numbers as text: those that read back as the same float64, whole ones without a point; and one empty text more."""
     text = msgspec.json.encode(corners.ravel().tolist())[1:-1] + b","
-    numbers = iter(text.replace(b".0,", b",").decode().split(","))
-    return zip(numbers, numbers, numbers, numbers, strict=False)  # the last comma leaves one number over
+    return iter(text.replace(b".0,", b",").decode().split(","))
 
 
 def _rows(columns: Columns, count: int) -> Iterator[dict[str, Any]]:
@@ -125,10 +140,18 @@ def _with_extras(name: str, ignored: bool, box: str, extra: dict[str, Any], loss
 
 def _heads(batch: Batch, losses: Losses) -> list[str]:
     """Each file up to its first object."""
+    sizes = batch.sizes.tolist()
+    if (
+        not batch.image_extra
+        and batch.sizes.all()
+        and _PLAIN.fullmatch("".join(batch.filenames))
+        and " " not in "".join(batch.filenames)
+    ):
+        return [_HEAD % (name, *size) for name, size in zip(batch.filenames, sizes, strict=True)]
     return [
         _head(filename, width, height, extra, losses)
         for filename, (width, height), extra in zip(
-            batch.filenames, batch.sizes.tolist(), _rows(batch.image_extra, len(batch.stems)), strict=True
+            batch.filenames, sizes, _rows(batch.image_extra, len(batch.stems)), strict=True
         )
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ def write(data: Dataset, folder: Path, losses: Losses) -> Sequence[str]:
     """
     given = data.images.names.tolist()
     names = [_safe(name) for name in given]
-    stems = unique(_stem(name) for name in names)
-    placed = [stem + name[len(_stem(name)) :] for stem, name in zip(stems, names, strict=True)]
-    losses["image names"] += sum(new != old for new, old in zip(placed, given, strict=True))
+    own = [_stem(name) for name in names]
+    stems = unique(own)
+    placed = (
+        names if stems == own else [stem + name[len(_stem(name)) :] for stem, name in zip(stems, names, strict=True)]
+    )
+    losses["image names"] += sum(map(ne, placed, given))
     home = folder / "Annotations"
     for parent in {posixpath.dirname(stem) for stem in stems}:
         (home / parent).mkdir(parents=True, exist_ok=True)
