@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
+import cv2
 import msgspec
 import numpy as np
 from msgspec import Meta
@@ -93,13 +94,16 @@ class AugMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Render the chains, and blend."""
         height, width = image.shape[:2]
         scale = width / drawn["size"][0], height / drawn["size"][1]
-        own, *shares = drawn["shares"]
-        mixed = np.float32(own) * image
+        total, *shares = drawn["shares"]
+        mixed = image.astype(np.float32)
         for share, chain in zip(shares, drawn["chains"], strict=True):
+            total += share
+            if share <= 0:
+                continue
             ops = tuple(_scaled(msgspec.convert(op, Warp | PixelOp), scale, width, height) for op in chain)
             part = render(Plan(Origin(-1, width, height), ops), Sample.of(image))
-            mixed += np.float32(share) * part.image
-        return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)
+            cv2.accumulateWeighted(part.image, mixed, share / total)  # a running mean of what came so far
+        return np.asarray(cv2.convertScaleAbs(mixed), np.uint8)
 
 
 def _cut(name: str, strength: Strength, at: float) -> float:
