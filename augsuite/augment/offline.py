@@ -15,10 +15,13 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from augsuite.augment.policies import Policy
+from augsuite.augment.render import render
+from augsuite.augment.shape_extras import KEYS, moved_value
 from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
 from augsuite.dataset.files import inside, unique
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.sample_shapes import Shapes
 from augsuite.dataset.stale import is_of_file, is_spelling, moved_makes_wrong
 from augsuite.dataset.tables import Extra, Rows
 from augsuite.errors import ConfigError
@@ -34,7 +37,11 @@ _SAVE: Mapping[str, dict[str, Any]] = {"jpg": {"quality": 95}, "png": {"compress
 
 @dataclass(frozen=True)
 class _Piece:
-    """What one augmented image adds to the tables. `rows` are annotations of the source; -1 where it has none."""
+    """What one augmented image adds to the tables.
+
+    `rows` are annotations of the source; -1 where it has none. `shapes` are those of the boxes, which come first; None where nothing
+    has any or nothing moved.
+    """
 
     image_row: int
     name: str
@@ -45,6 +52,7 @@ class _Piece:
     labels: Rows
     rows: Rows
     weights: NDArray[np.float32]
+    shapes: Shapes | None
 
 
 def augmented(
@@ -64,8 +72,9 @@ def augmented(
     Copy k of an image is what a training with the same seed would see of it in epoch k - 1, as long as nothing is ignored:
     here ignored annotations (crowds, difficult objects) move with their image like the others, and stay ignored.
 
-    An extra that says where something is (a mask, an area, keypoints, whether an object is cut off), or that is no plain value
-    and so might, is left out of an image that was moved, and counted; and so is what is true of the original file alone. A box
+    Polygons, masks and keypoints move with their boxes. Any other extra that says where something is or how large (an area, whether
+    an object is cut off), or that is no plain value and so might, is left out of an image that was moved, and counted; and so is
+    what is true of the original file alone. A box
     or label of a mixed image gets its weight as the extra `augsuite.weight`. A `normalize` step is the trainer's, and does
     nothing here.
 
@@ -97,10 +106,11 @@ def augmented(
     def work(at: int) -> _Piece:
         row, copy = jobs[at]
         before = everything.sample(row)
-        after = policy(before, key=(seed, copy, row), pool=everything)
+        plan = policy.plan(before, (seed, copy, row), everything)
+        after = render(plan, before, everything)
         file = folder / f"{at}.{encoding}"
         _save(PIL.Image.fromarray(after.image), file, _SAVE[encoding])
-        return _piece(everything, before, after, names[at], file)
+        return _piece(everything, before, after, names[at], file, bent=any(warp.field for warp in plan.warps))
 
     pieces = []
     # Decoding, warping and encoding run outside Python's lock, so threads are enough; the keys make their order irrelevant.
@@ -135,12 +145,12 @@ def _stem(name: str) -> str:
     return stem if suffix.lower() in SUFFIXES else stem + suffix
 
 
-def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path) -> _Piece:
+def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path, *, bent: bool) -> _Piece:
     height, width = after.image.shape[:2]
     size = (before.source.width, before.source.height)
     known = after.rows[after.rows >= 0]
     mixed = bool((after.weights < 1).any() or (data.annotations.image_rows[known] != before.image_row).any())
-    moved = mixed or not np.array_equal(after.matrix, np.eye(3)) or (all(size) and size != (width, height))
+    moved = mixed or bent or not np.array_equal(after.matrix, np.eye(3)) or (all(size) and size != (width, height))
     labels, label_rows, shares = _image_labels(data, before, after)
     return _Piece(
         image_row=before.image_row,
@@ -152,6 +162,7 @@ def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path) 
         labels=np.concatenate([after.labels, labels]),
         rows=np.concatenate([after.rows, label_rows]),
         weights=np.concatenate([after.weights, shares]),
+        shapes=after.shapes if moved and after.lazy is not None else None,
     )
 
 
@@ -189,7 +200,6 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
     )
     counts = [len(piece.labels) for piece in pieces]
     own_image = np.repeat(np.arange(len(pieces)), counts)
-    moved = np.repeat(np.array([piece.moved for piece in pieces], bool), counts)
     rows = _joined([piece.rows for piece in pieces], np.int64)
     boxes = np.concatenate([np.empty((0, 4)), *(piece.boxes for piece in pieces)])
     ignored = np.where(rows >= 0, np.append(data.annotations.ignore, False)[rows], False)
@@ -200,7 +210,7 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
         layout=table.layout,
         ids=_ids(data.annotations.ids, table.ids, len(rows)),
         ignore=np.concatenate([table.ignore, ignored]),
-        extra=_annotation_extras(table.extra, data.annotations.extra, rows, moved, losses),
+        extra=_annotation_extras(table.extra, data.annotations.extra, pieces, losses),
     )
     weights = _joined([piece.weights for piece in pieces], np.float32)
     if (weights < 1).any():
@@ -210,17 +220,23 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
 
 
 def _annotation_extras(
-    kept: Extra, extras: Extra, rows: Rows, moved: NDArray[np.bool_], losses: Losses
+    kept: Extra, extras: Extra, pieces: Sequence[_Piece], losses: Losses
 ) -> dict[str, NDArray[np.object_]]:
-    """The extras of annotations, without what moving an image makes wrong; that is counted."""
+    """The extras of annotations: shapes moved along, without what else moving an image makes wrong; that is counted."""
     result = {}
     for key, values in extras.items():
-        taken = [values[row] if row >= 0 else ABSENT for row in rows.tolist()]
-        wrong = [
-            at for at in np.flatnonzero(moved).tolist() if taken[at] is not ABSENT and moved_makes_wrong(key, taken[at])
-        ]
-        result[key] = _without(kept[key], taken, wrong)
-        losses[key] += 0 if is_spelling(key) else len(wrong)
+        added: list[Any] = []
+        for piece in pieces:
+            taken = [values[row] if row >= 0 else ABSENT for row in piece.rows.tolist()]
+            for at, value in enumerate(taken if piece.moved else ()):
+                if value is ABSENT or not moved_makes_wrong(key, value):
+                    continue
+                taken[at] = ABSENT
+                if key in KEYS and piece.shapes is not None and at < len(piece.shapes):
+                    taken[at] = moved_value(key, value, piece.shapes, at, piece.size)
+                losses[key] += taken[at] is ABSENT and not is_spelling(key)
+            added += taken
+        result[key] = objects([*kept[key], *added])
     return result
 
 

@@ -93,7 +93,7 @@ class _Load:
         """Fractions of the image; two numbers for each point (where 0, 0 is none) or three."""
         shape = self.settings.get("kpt_shape")
         each = shape[1] if isinstance(shape, list) and len(shape) == 2 and shape[1] in {2, 3} else 0
-        numbers = _listed(value)
+        numbers = listed(value)
         if not each or len(numbers) % each:
             return np.zeros((0, 3))
         points = np.array(numbers, np.float64).reshape(-1, each)
@@ -117,8 +117,8 @@ class _Load:
         return np.array([_turned_box(value) for value in self.extra["cvat.geometry"]], np.float64).reshape(-1, 4, 2)
 
 
-def _listed(value: Any) -> list[float]:
-    """A list of numbers, decoded or not; empty for anything else."""
+def listed(value: Any) -> list[float]:
+    """The numbers of a value of an extra, decoded or not; none for anything but a list of numbers."""
     if isinstance(value, msgspec.Raw):
         try:
             return _NUMBERS.decode(value)
@@ -130,7 +130,7 @@ def _listed(value: Any) -> list[float]:
 
 
 def _triples(value: Any) -> NDArray[np.float64]:
-    numbers = _listed(value)
+    numbers = listed(value)
     return _labelled(np.array(numbers, np.float64).reshape(-1, 3)) if len(numbers) % 3 == 0 else np.zeros((0, 3))
 
 

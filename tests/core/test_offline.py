@@ -14,7 +14,7 @@ import augsuite
 from augsuite import cli
 from augsuite.augment.offline import WEIGHT, augmented
 from augsuite.boxes import Layout
-from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, objects
+from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, objects, rle
 from augsuite.errors import ConfigError, DataError
 
 FLIP = [{"do": "hflip"}]
@@ -75,19 +75,45 @@ def test_a_mirror_by_hand(data, tmp_path):
     assert table.ignore.tolist() == [False, False, True] * 2
     for row, original in ((2, 0), (3, 1)):
         assert np.array_equal(result.sample(row).image, data.sample(original).image[:, ::-1])
-    assert losses == {"coco.area": 3, "segmentation": 2, "coco.coco_url": 1}
+    # The run lengths of the third are none, so nobody can mirror them.
+    assert losses == {"coco.area": 3, "segmentation": 1, "coco.coco_url": 1}
 
 
 def test_extras_stay_where_they_are_still_true(data, tmp_path):
     extra = build(data, tmp_path / "out")[0].annotations.extra
     assert extra["coco.iscrowd"].tolist() == [0, 0, 1, 0, 0, 1]
     assert extra["coco.note"].tolist() == [None, "fine", ABSENT] * 2
-    assert extra["segmentation"].tolist()[3:] == [ABSENT] * 3
+    assert extra["segmentation"].tolist()[3:] == [[[90, 5, 70, 5, 70, 15]], ABSENT, ABSENT]
     assert extra["coco.area"].tolist() == [200, 5000, 900, ABSENT, ABSENT, ABSENT]
     result, losses = build(data, tmp_path / "out", [{"do": "brightness"}])
     assert result.annotations.extra["coco.area"].tolist() == [200, 5000, 900] * 2
     assert result.images.extra["coco.license"].tolist() == [4, ABSENT] * 2
     assert losses == {"coco.coco_url": 1}
+
+
+def test_masks_and_keypoints_move_along(data, tmp_path):
+    pixels = np.zeros((50, 100), bool)
+    pixels[5:15, 10:30] = True
+    extra = {
+        "segmentation": objects([rle.encode(pixels, 0, 0, 100, 50), ABSENT, ABSENT]),
+        "coco.keypoints": objects([[12.5, 6, 2, 0, 0, 0], [99, 1, 1, 20, 20, 2], ABSENT]),
+        "coco.num_keypoints": objects([1, 2, ABSENT]),
+    }
+    shaped = replace(data, annotations=replace(data.annotations, extra=extra))
+    crop = [{"do": "hflip"}, {"do": "center_crop", "size": [90, 50]}]  # 5 pixels less on either side
+    result, losses = build(shaped, tmp_path / "out", crop)
+    found = result.annotations.extra
+    mask = rle.window(found["segmentation"][3])
+    assert (mask[:2], mask[2].shape, mask[2].all()) == ((65, 5), (20, 10)[::-1], True)
+    assert found["coco.keypoints"].tolist()[3:5] == [[82.5, 6, 2, 0, 0, 0], [0, 0, 0, 75, 20, 2]]
+    assert found["coco.num_keypoints"].tolist()[3:5] == [1, 1]
+    assert not losses.keys() & extra.keys()
+
+
+def test_a_displacement_is_a_move_although_no_matrix_says_so(data, tmp_path):
+    result, losses = build(data, tmp_path / "out", [{"do": "grid_distortion"}])
+    assert result.annotations.extra["coco.area"].tolist()[3:] == [ABSENT] * 3
+    assert losses["coco.area"] == 3
 
 
 def test_copies_are_what_a_training_sees(data, tmp_path):
