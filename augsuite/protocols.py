@@ -187,7 +187,11 @@ class MixTransform(Protocol):
         """Draw the values that `mix` needs and the image rows, below `scene.pool`, of the partners."""
 
     def mix(self, samples: Sequence[Sample], drawn: Mapping[str, Any]) -> Sample:
-        """Combine rendered samples, the sample's own first."""
+        """Combine samples, the sample's own first; their pixels are made when a source is decoded.
+
+        Boxes must keep what belongs to them (`seen_frac`, `lazy`): `augsuite.augment.collage.join` does that, and a source that
+        answers `onto` as `Collage` does is rendered at the size of what follows.
+        """
 
 
 # Pipelines of other libraries
