@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -89,9 +90,21 @@ def _steps(policy: Policy) -> list[str]:
 
 
 def _step(step: Step) -> str:
-    params = ", ".join(f"{key} {value}" for key, value in to_plain(step.params).items())
+    params = ", ".join(f"{key} {_shown(value)}" for key, value in to_plain(step.params).items())
     chance = f" p {step.p:g}" if step.p < 1 else ""
     return f"{step.do}{f' ({params})' if params else ''}{chance}"
+
+
+def _shown(value: Any) -> str:
+    """A parameter as text, the steps within it as steps are."""
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict) and "do" in value:
+        params = {key: given for key, given in value.items() if key not in {"do", "p", "id"}}
+        return _step(Step(value["do"], params, value.get("p", 1.0)))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_shown(given)}" for key, given in value.items())
+    return str(value)
 
 
 @dataclass
