@@ -38,6 +38,7 @@ def augsuite_commands() -> Iterator[CommandSpec]:
         ("sample", "Draw some images of a dataset at random.", "sample"),
         ("datasets", "List datasets, fetch a public one, or make one.", "datasets"),
         ("preview", "Draw originals and augmented samples with their boxes.", "preview"),
+        ("explain", "Say what a policy comes to: what fuses into what.", "explain"),
         ("replay", "Render a stored plan again, to the same pixels.", "replay"),
         ("augment", "Write an augmented copy of a dataset.", "augment"),
         ("train", "Train one reference trainer on a dataset.", "train"),
