@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from augsuite import boxes as box
 from augsuite.augment.plan import Erase, PixelOp, Warp
 from augsuite.augment.polygons import Polygon, clip_polygon, polygon_area
-from augsuite.augment.warp import Affine, Frame, compose, is_aligned, pixels_of
+from augsuite.augment.warp import Affine, Frame, Rect, compose, is_aligned, pixels_of
 from augsuite.boxes import Boxes
 from augsuite.dataset.images import Image
 
@@ -84,25 +84,23 @@ def paint(canvas: Image, erase: Erase, frame: Frame) -> None:
         erase: where and what.
         frame: the canvas of that operation, as it lies on the last.
     """
-    height, width = canvas.shape[:2]
-    noise = np.random.Generator(np.random.Philox(key=erase.seed)) if erase.fill is None else None
-    for left, top, right, bottom in _inside(erase, frame.width, frame.height):
-        if frame.bend is not None:
-            xs, ys = frame.bend.maps((0, 0, width, height), frame.place)
-            bent = (xs >= left) & (xs < right) & (ys >= top) & (ys < bottom)
-            values = canvas[bent]
-            values[...] = noise.integers(0, 256, values.shape, np.uint8) if noise else np.array(erase.fill, np.uint8)
-            canvas[bent] = values
-            continue
-        hole = Frame(_shifted(frame.matrix, left, top), right - left, bottom - top)
-        if is_aligned(hole.matrix):
-            first, upper, last, lower = pixels_of(hole.rect)
-            chosen: Any = np.s_[max(upper, 0) : max(lower, 0), max(first, 0) : max(last, 0)]
-        else:
-            chosen = _lines(hole, width, height)
-        part = canvas[chosen]
-        part[...] = noise.integers(0, 256, part.shape, np.uint8) if noise else np.array(erase.fill, np.uint8)
-        canvas[chosen] = part
+    noise = np.random.Generator(np.random.Philox(key=erase.seed))
+    for rect in _inside(erase, frame.width, frame.height):
+        chosen = _pixels(frame, rect, canvas.shape[1], canvas.shape[0])
+        canvas[chosen] = noise.integers(0, 256, canvas[chosen].shape, np.uint8) if erase.fill is None else erase.fill
+
+
+def _pixels(frame: Frame, rect: tuple[int, int, int, int], width: int, height: int) -> Any:
+    """An index of the pixels of the last canvas whose centre lies in a rectangle of another."""
+    left, top, right, bottom = rect
+    if frame.bend is not None:
+        xs, ys = frame.bend.maps((0, 0, width, height), frame.place)
+        return (xs >= left) & (xs < right) & (ys >= top) & (ys < bottom)
+    hole = Frame(_shifted(frame.matrix, left, top), right - left, bottom - top)
+    if not is_aligned(hole.matrix):
+        return _lines(hole, width, height)
+    first, upper, last, lower = pixels_of(hole.rect)
+    return np.s_[max(upper, 0) : max(lower, 0), max(first, 0) : max(last, 0)]
 
 
 def _shifted(matrix: Affine, x: float, y: float) -> Affine:
@@ -157,13 +155,22 @@ def _is_upright(piece: Square) -> bool:
 
 def _disjoint(holes: Sequence[Polygon]) -> list[Polygon]:
     """Convex polygons that together cover what the given ones cover, and nothing twice."""
-    found: list[Polygon] = []
+    found: list[tuple[Rect, Polygon]] = []
     for hole in holes:
+        around = _bounds(hole)
         pieces = [hole]
-        for earlier in found:
-            pieces = [part for piece in pieces for part in _without(piece, earlier)]
-        found += pieces
-    return found
+        for other, earlier in found:
+            if max(around[0], other[0]) < min(around[2], other[2]) and max(around[1], other[1]) < min(
+                around[3], other[3]
+            ):
+                pieces = [part for piece in pieces for part in _without(piece, earlier)]
+        found += [(_bounds(piece), piece) for piece in pieces]
+    return [piece for _, piece in found]
+
+
+def _bounds(polygon: Polygon) -> Rect:
+    xs, ys = zip(*polygon, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _without(piece: Polygon, hole: Polygon) -> list[Polygon]:

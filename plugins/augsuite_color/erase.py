@@ -15,7 +15,7 @@ from augsuite_color.ops import check_range
 Byte = Annotated[int, Meta(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
 Frac = Annotated[float, Meta(gt=0, le=1)]
-Count = Annotated[int, Meta(ge=1, le=1000)]
+Count = Annotated[int, Meta(ge=1, le=100)]
 Ratio = Annotated[float, Meta(gt=0)]
 
 _ATTEMPTS = 10
@@ -84,7 +84,7 @@ class CoarseDropout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Hide several rectangles that lie inside and may overlap.
 
     Attributes:
-        holes: fewest and most.
+        holes: fewest and most, up to 100.
         height_frac: smallest and largest height of one, as a share of the image's.
         width_frac: smallest and largest width of one, as a share of the image's.
         fill: red, green and blue, 0 to 255; none is noise, each value random.
