@@ -91,7 +91,8 @@ def _check_paths(data: Dataset, paths: Sequence[str], intake: Intake) -> None:
         raise PluginError(
             f"the writer named {len(set(used))} different paths for {len(used)} images. Report it to the plugin's author."
         )
-    alike = len(used) - len({path.casefold() for path in used})
+    text = "\0".join(used)
+    alike = 0 if text == text.casefold() else len(used) - len({path.casefold() for path in used})
     if alike:
         intake.note(
             f"{alike:,} image names differ from others in capitals alone; on Windows and macOS they cannot lie in one folder"

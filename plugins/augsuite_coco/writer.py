@@ -41,14 +41,14 @@ def write(data: Dataset, folder: Path, losses: Losses, results: str = "") -> Seq
     home = folder / "annotations"
     home.mkdir()
     placed = np.full(len(data), "", object)
-    of_annotation = data.images.splits[data.annotations.image_rows]
     for split in dict.fromkeys(data.images.splits.tolist()) or [""]:
-        rows = np.flatnonzero(data.images.splits == split)
+        here = np.array(data.images.splits == split, bool)
+        rows = np.flatnonzero(here)
         prefix = f"images/{plain(split, 'split')}/" if split else "images/"
         names = unique(data.images.names[rows].tolist())
         losses["image names"] += sum(name != old for name, old in zip(names, data.images.names[rows], strict=True))
         placed[rows] = [prefix + name for name in names]
-        of_split = np.flatnonzero(of_annotation == split)
+        of_split = np.flatnonzero(here[data.annotations.image_rows])
         file = _File(data, split, rows, of_split)
         ending = f"_{split}.json" if split else ".json"
         with (home / f"instances{ending}").open("wb") as out:
