@@ -144,7 +144,12 @@ class PixelTransform(Protocol):
         """Draw the values that `apply` needs, as JSON has them; None leaves the image as it is."""
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
-        """Change a `(H, W, 3)` uint8 RGB image; may reuse its memory. Same shape and dtype out."""
+        """Change a `(H, W, 3)` uint8 RGB image; may reuse its memory. Same shape and dtype out.
+
+        A transform may also have `apply_tensors(images, drawn, inside)`, which `augsuite.augment.batched` uses: `(B, 3, H, W)` float32
+        in whole levels from 0 to 255 in and out, the values drawn for each image, and `(B, 1, H, W)` bool, what a transform that
+        looks at the whole image may look at.
+        """
 
 
 class TablePixelTransform(PixelTransform, Protocol):

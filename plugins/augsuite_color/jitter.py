@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -23,6 +23,8 @@ from augsuite_color.ops import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from augsuite.augment import Scene
 
 _PARTS = ("brightness", "contrast", "saturation", "hue_deg")
@@ -82,6 +84,14 @@ class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Do the parts in the order drawn."""
         return _apply(image, dict(drawn["parts"]))
 
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import jitter
+
+        return jitter(images, [dict(one["parts"]) for one in drawn], inside)
+
     def table(self, drawn: Mapping[str, Any]) -> Table | None:
         """What each value becomes, where brightness is all there is."""
         parts = dict(drawn["parts"])
@@ -114,6 +124,14 @@ class Brightness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Multiply."""
         return _apply(image, drawn)
 
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import jitter
+
+        return jitter(images, drawn, inside)
+
     def table(self, drawn: Mapping[str, Any]) -> Table:
         """What each value becomes."""
         return blend_table(drawn["brightness"])
@@ -145,6 +163,14 @@ class Contrast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Blend with the mean grey."""
         return _apply(image, drawn)
 
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import jitter
+
+        return jitter(images, drawn, inside)
+
 
 class Saturation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Move each pixel away from its own grey, or towards it, by one random factor.
@@ -172,6 +198,14 @@ class Saturation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Blend with grey."""
         return _apply(image, drawn)
 
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import jitter
+
+        return jitter(images, drawn, inside)
+
 
 class Hue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Turn HSV's hue of every pixel by one random angle.
@@ -198,6 +232,14 @@ class Hue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Turn."""
         return _apply(image, drawn)
+
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import jitter
+
+        return jitter(images, drawn, inside)
 
 
 class Hsv(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -12,6 +12,8 @@ from augsuite.dataset.images import Image
 from augsuite_color.ops import Factor, Table, apply_table, blend_table, check_range, compose, shift_table, turn_hsv
 
 if TYPE_CHECKING:
+    import torch
+
     from augsuite.augment import Scene
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -96,3 +98,12 @@ class Photometric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return before, None
         contrast = blend_table(drawn["contrast"])
         return (before, contrast) if drawn["contrast_last"] else (compose(before, contrast), None)
+
+    def apply_tensors(
+        self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
+    ) -> torch.Tensor:
+        """The same on a batch; see `augsuite.protocols.PixelTransform`."""
+        from augsuite_color.tensors import photometric
+
+        del inside
+        return photometric(images, drawn)

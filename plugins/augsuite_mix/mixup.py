@@ -92,6 +92,11 @@ class Blend:
         """Pixels."""
         return max(self.first.height, self.second.height)
 
+    @property
+    def shares(self) -> tuple[tuple[Source, float], ...]:
+        """What is added up, each with its factor; `augsuite.augment.batched` does it on tensors."""
+        return (self.first, self.lam), (self.second, 1 - self.lam)
+
     def decode(self, reduce: int = 1) -> Image:
         """Blend, at 1 / `reduce` of the size."""
         scale = 1 / reduce
