@@ -21,8 +21,9 @@ from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
 from augsuite.dataset.files import inside, unique
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.sample_shapes import Shapes
-from augsuite.dataset.stale import is_of_file, is_spelling, moved_makes_wrong
+from augsuite.dataset.stale import is_of_file, moved_makes_wrong
 from augsuite.dataset.tables import Extra, Rows
 from augsuite.errors import ConfigError
 from augsuite.protocols import Losses

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Boxes, Layout
 from augsuite.dataset.files import with_sizes
-from augsuite.dataset.stale import is_spelling
+from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.tables import ABSENT, Dataset, Extra
 from augsuite.errors import nearest
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from augsuite.dataset.losses import is_spelling
+
 INVARIANT = frozenset({"area", "num_keypoints", "rotation", "truncated"})
 """Last parts of names of extras that a shift leaves true, and a cut or a turn does not."""
 
@@ -27,11 +29,6 @@ def moved_makes_wrong(key: str, value: Any) -> bool:
 def shift_makes_wrong(key: str, value: Any) -> bool:
     """As `moved_makes_wrong`, where the object is as large as it was, whole, and merely at another place."""
     return _last(key) not in INVARIANT and moved_makes_wrong(key, value)
-
-
-def is_spelling(key: str) -> bool:
-    """Whether an extra (`coco._bbox`) says only how a file wrote what the tables hold: of use to its format, and no loss."""
-    return key.partition(".")[2].startswith("_")
 
 
 def _last(key: str) -> str:

@@ -21,6 +21,7 @@ from augsuite.dataset.clipping import clip_polygons
 from augsuite.dataset.files import inside, unique, with_sizes
 from augsuite.dataset.grid import Grid, within
 from augsuite.dataset.images import SUFFIXES, decode
+from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.parallel import mapped
 from augsuite.dataset.progress import track
 from augsuite.dataset.shapes import polygons
@@ -194,7 +195,7 @@ def _extra(
         and (stale.shift_makes_wrong if whole[at] else stale.moved_makes_wrong)(key, values[at])
     ]
     values[wrong] = ABSENT
-    losses[key] = 0 if stale.is_spelling(key) else len(wrong)
+    losses[key] = 0 if is_spelling(key) else len(wrong)
     return values
 
 
@@ -225,7 +226,7 @@ def _images(data: Dataset, grid: Grid, suffixes: Strings, files: list[str], loss
     for key, values in old.extra.items():
         extra[key] = values[at]
         if stale.is_of_file(key):
-            losses[key] = 0 if stale.is_spelling(key) else sum(value is not ABSENT for value in extra[key])
+            losses[key] = 0 if is_spelling(key) else sum(value is not ABSENT for value in extra[key])
             extra[key] = np.full(len(at), ABSENT, object)
     extra |= {"tile.source": old.names[at], "tile.x": objects(grid.places[:, 0].tolist())}
     extra["tile.y"] = objects(grid.places[:, 1].tolist())
