@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augsuite.dataset.stale import is_spelling
 from augsuite.dataset.tables import Dataset, Rows
 from augsuite.errors import ConfigError, nearest
 
@@ -105,11 +104,6 @@ def keep_annotations(data: Dataset, chosen: NDArray[np.bool_], empty: Empty) -> 
     after = np.bincount(kept.annotations.image_rows, minlength=len(data))
     emptied = (before > 0) & (after == 0)
     return kept.take(np.flatnonzero(~emptied)) if empty == "drop" and emptied.any() else kept
-
-
-def without_spellings(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a dataset as a whole, without how its files wrote the tables, which an edit makes wrong."""
-    return {key: value for key, value in extra.items() if not is_spelling(key)}
 
 
 def split(data: Dataset, first: float, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
 from augsuite.dataset.checks import Intake
-from augsuite.dataset.edits import without_spellings
 from augsuite.dataset.files import with_sizes
+from augsuite.dataset.heads import recut, without_spellings
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Extra, Images, Rows, objects, strings
 from augsuite.errors import ConfigError
@@ -97,7 +97,9 @@ def _labels(names: Sequence[str]) -> list[str]:
 def _in_split(data: Dataset, split: str | None) -> Dataset:
     if split is None:
         return data
-    return replace(data, images=replace(data.images, splits=strings([split] * len(data))), extra=_unmarked(data.extra))
+    splits = strings([split] * len(data))
+    extra = recut(_unmarked(data.extra), data.images.splits.tolist(), splits.tolist())
+    return replace(data, images=replace(data.images, splits=splits), extra=extra)
 
 
 def _unmarked(extra: Mapping[str, Any]) -> Mapping[str, Any]:

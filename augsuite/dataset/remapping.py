@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from augsuite.dataset.edits import Empty, check_known, renumber, without_spellings
+from augsuite.dataset.edits import Empty, check_known, renumber
+from augsuite.dataset.heads import without_spellings
 from augsuite.dataset.tables import Dataset
 from augsuite.errors import ConfigError
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.dataset.checks import Intake
-from augsuite.dataset.edits import without_spellings
+from augsuite.dataset.heads import recut, without_spellings
 from augsuite.dataset.tables import Dataset, Rows, strings
 from augsuite.errors import ConfigError
 
@@ -46,7 +46,8 @@ def with_splits(
 ) -> Dataset:
     """Give every image a split, in place of the one that it has.
 
-    The cut depends on the seed, the shares, and the images' names and annotations; not on the order of the images.
+    The cut depends on the seed, the shares, and the images' names and annotations; not on the order of the images. What was said of
+    an old split (`coco.info@train`) goes to a new one only where all its images come from there; see `augsuite.dataset.heads.recut`.
 
     Args:
         data: the dataset.
@@ -70,8 +71,9 @@ def with_splits(
     rank = _shuffled(keys, seed)
     chosen = _assign(groups, pairs, rank, np.array(list(shares.values()), np.float64))
     names = strings(shares)
-    images = replace(data.images, splits=names[chosen[groups]])
-    return replace(data, images=images, extra=without_spellings(data.extra))
+    splits = names[chosen[groups]]
+    extra = recut(without_spellings(data.extra), data.images.splits.tolist(), splits.tolist())
+    return replace(data, images=replace(data.images, splits=splits), extra=extra)
 
 
 def memberships(data: Dataset) -> NDArray[np.int64]:
