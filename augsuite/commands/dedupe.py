@@ -31,7 +31,6 @@ from augsuite.dataset.neighbours import MOST
 )
 @click.option("--across", is_flag=True, help="Only what stands in another split too: leakage.")
 @click.option("--places", type=click.IntRange(0), default=20, show_default=True, help="Copies shown.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @reading_options
 @writing_options
 @json_option
@@ -42,7 +41,6 @@ def dedupe(
     prefer: tuple[str, ...],
     across: bool,
     places: int,
-    workers: int,
     reading: Reading,
     writing: Writing,
     as_json: bool,
@@ -52,8 +50,8 @@ def dedupe(
     Without TARGET nothing is written.
     """
     place = writing.prepare(target, [dataset], reading) if target is not None else None
-    data = reading(dataset)
-    with shown_progress(), parallel.using(workers):
+    with shown_progress(), parallel.using(writing.workers):
+        data = place.read(dataset) if place is not None else reading(dataset)
         kept, found = find(data, distance=distance, prefer=prefer, across=across)
     if as_json and place is None:
         print_json(found)

@@ -60,7 +60,7 @@ def filter(  # noqa: A001 - the command's name
     """
     place = writing.prepare(target, [dataset], reading)
     with shown_progress():
-        before = reading(dataset)
+        before = place.read(dataset)
         data = filtered(
             before,
             expression,

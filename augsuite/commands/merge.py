@@ -34,7 +34,7 @@ def merge(
     place = writing.prepare(target, datasets, reading)
     named = None if splits is None else [name.strip() or None for name in splits.split(",")]
     with shown_progress():
-        read = [reading(dataset) for dataset in datasets]
+        read = [place.read(dataset) for dataset in datasets]
         data = merged(read, splits=named, labels=[_label(name) for name in datasets], intake=place.intake)
     place.write(data, data, as_json=as_json)
 

@@ -29,12 +29,14 @@ class Reading:
         options: of the format.
         skip_invalid: leave invalid rows out.
         allow_outside: let names and links lead out of the dataset's folder.
+        shared: whether options that this dataset's format does not read are someone else's, and no mistake.
     """
 
     source_format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     skip_invalid: bool = False
     allow_outside: bool = False
+    shared: bool = False
 
     def __call__(self, dataset: str | os.PathLike[str], intake: Intake | None = None) -> Dataset:
         """Read a dataset, and say on stderr what was surprising, unless `intake` is there to take it.
@@ -47,17 +49,34 @@ class Reading:
         from augsuite.dataset import Intake
 
         taken = intake or Intake(self.skip_invalid, self.allow_outside)
-        data = read_as(dataset, self.source_format, taken, self.options)
+        options = self.options
+        if self.shared and options:
+            known = self.options_of(dataset)
+            options = {name: value for name, value in options.items() if name in known}
+        data = read_as(dataset, self.source_format, taken, options)
         if intake is None:
             tell(taken.notes, taken.skipped)
         return data
+
+    def options_of(self, dataset: str | os.PathLike[str]) -> frozenset[str]:
+        """The options that a dataset's format reads.
+
+        Raises:
+            ConfigError: if the format does not exist or is not recognised.
+        """
+        from augsuite.dataset.locate import locate
+        from augsuite.detection import detect, find_format, options_of
+
+        return options_of(find_format(self.source_format) if self.source_format else detect(locate(dataset)), "read")
 
 
 def reading_options(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--from`, `--option`, `--skip-invalid` and `--allow-outside`; it gets them as one argument `reading`."""
 
     @click.option("--from", "source_format", metavar="FORMAT", help="The dataset's format; detected by default.")
-    @click.option("--option", "format_options", multiple=True, metavar="NAME=VALUE", help="An option of that format.")
+    @click.option(
+        "--option", "format_options", multiple=True, metavar="NAME=VALUE", help="An option of the reader or writer."
+    )
     @click.option("--skip-invalid", is_flag=True, help="Leave out invalid rows, counted, instead of stopping.")
     @click.option(
         "--allow-outside", is_flag=True, help="Let names and links lead to images outside the dataset's folder."

@@ -54,7 +54,7 @@ def remap(
     mapping = ({} if file is None else read_mapping(file)) | _parse(pairs)
     place = writing.prepare(target, [dataset], reading)
     with shown_progress():
-        before = reading(dataset)
+        before = place.read(dataset)
     place.write(remapped(before, mapping, drop=drop, empty=empty), before, as_json=as_json)
 
 

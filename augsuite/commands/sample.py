@@ -46,6 +46,6 @@ def sample(
         raise ConfigError("say how many images to draw: either --count 500 or --share 0.1.")
     place = writing.prepare(target, [dataset], reading)
     with shown_progress():
-        before = reading(dataset)
+        before = place.read(dataset)
     number = count if count is not None else float(share or 0)
     place.write(draw(before, number, seed, balance=balance), before, as_json=as_json)

@@ -46,7 +46,7 @@ def split(
     wanted = parse_shares(shares)
     place = writing.prepare(target, [dataset], reading)
     with shown_progress():
-        before = reading(dataset)
+        before = place.read(dataset)
     data = with_splits(before, wanted, seed=seed, stratify=stratify, group=group, intake=place.intake)
     spread = class_shares(data)
     if not as_json:

@@ -90,7 +90,7 @@ def tile(
 ) -> None:
     """Cut the images of DATASET into overlapping tiles and write them to the folder TARGET, whole or not at all."""
     started = time.perf_counter()
-    place = Writing(to, overwrite=overwrite).prepare(target, [dataset], reading)
+    place = Writing(to, overwrite=overwrite, workers=workers).prepare(target, [dataset], reading)
     parent = target.resolve().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def tile(
     except OSError as error:
         raise ConfigError(f"{parent}: cannot be written ({error.strerror}). Choose another place.") from error
     with cut as folder, shown_progress(), parallel.using(workers):
-        data = reading(dataset)
+        data = place.read(dataset)
         tiles, losses = tiled(
             data,
             Path(folder),
@@ -111,17 +111,7 @@ def tile(
             max_pixels=max_pixels,
         )
         lost = Counter(losses)
-        lost.update(
-            conversion.write(
-                tiles,
-                target,
-                place.format,
-                overwrite=overwrite,
-                images=_placing(Path(folder)),
-                sidecar=sidecar,
-                intake=place.intake,
-            )
-        )
+        lost.update(place.put(tiles, _placing(Path(folder)), sidecar=sidecar))
     said = conversion.describe(Losses(lost), tiles)
     seconds = time.perf_counter() - started
     boxes = int(tiles.annotations.is_box.sum())

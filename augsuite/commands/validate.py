@@ -30,7 +30,6 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 @click.option(
     "--drop-images", is_flag=True, help="With --fix: drop images whose file is missing, unreadable or damaged."
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @reading_options
 @writing_options
 @json_option
@@ -43,7 +42,6 @@ def validate(
     repair: bool,
     out: Path | None,
     drop_images: bool,
-    workers: int,
     reading: Reading,
     writing: Writing,
     as_json: bool,
@@ -58,8 +56,8 @@ def validate(
         raise ConfigError("--drop-images goes with --fix, and needs the image files.")
     target = writing.prepare(out, [dataset], reading) if out is not None else None
     intake = Intake(skip_invalid=True, allow_outside=reading.allow_outside, wants=None if repair else ())
-    data = reading(dataset, intake)
-    with shown_progress(), parallel.using(workers):
+    with shown_progress(), parallel.using(writing.workers):
+        data = target.read(dataset, intake) if target is not None else reading(dataset, intake)
         inspection = None if annotations_only else inspect(data)
     report = find(data, intake, files=not annotations_only, inspection=inspection, places=places)
     if target is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,13 +15,18 @@ import numpy as np
 from augsuite import conversion, registry
 from augsuite.commands import console
 from augsuite.commands.reading import Reading, tell
+from augsuite.dataset import parallel
 from augsuite.dataset.checks import Intake
 from augsuite.dataset.locate import locate
 from augsuite.dataset.output import Placing
-from augsuite.errors import ConfigError
+from augsuite.detection import check_options, find_format, options_of
+from augsuite.errors import ConfigError, nearest
+from augsuite.writing import write_parts
 
 if TYPE_CHECKING:
     from augsuite.dataset import Dataset
+    from augsuite.protocols import Losses
+    from augsuite.spec import FormatSpec
 
 R = TypeVar("R")
 
@@ -34,11 +39,13 @@ class Writing:
         to: the format's name; None for that of the source.
         images: how image files get there.
         overwrite: replace a dataset that is there.
+        workers: how many processes read and write.
     """
 
     to: str | None = None
     images: Placing = "copy"
     overwrite: bool = False
+    workers: int = 1
 
     def prepare(self, target: Path, sources: Sequence[str], reading: Reading) -> Target:
         """Find out, before anything is read, whether the result can be written.
@@ -46,10 +53,11 @@ class Writing:
         Args:
             target: the folder to write.
             sources: the datasets that will be read; the first one's format is the one to write where none was named.
-            reading: how they are read.
+            reading: how they are read; its options may be the writer's, too.
 
         Raises:
-            ConfigError: if the target exists or holds a source, or the format does not exist or cannot be written.
+            ConfigError: if the target exists or holds a source, the format does not exist or cannot be written, or neither side has
+                an option.
         """
         for source in sources:
             conversion.check_target(None, target, self.overwrite, locate(source))
@@ -59,7 +67,7 @@ class Writing:
         if not spec.writable:
             able = ", ".join(other for other, each in formats.items() if each.writable)
             raise ConfigError(f"the format {name!r} can be read only. Name one to write with --to: {able}.")
-        return Target(target, name, self, Intake(reading.skip_invalid))
+        return Target(target, name, self, replace(reading, shared=True), _options(reading, sources, spec))
 
 
 @dataclass(frozen=True)
@@ -70,14 +78,34 @@ class Target:
         folder: the place.
         format: the name of the format.
         writing: how.
+        reading: how the sources are read.
+        options: of the writer.
         intake: takes what is surprising, for `write` to tell at the end.
     """
 
     folder: Path
     format: str
     writing: Writing
-    intake: Intake
+    reading: Reading
+    options: Mapping[str, str]
+    intake: Intake = field(init=False)
     started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "intake", Intake(self.reading.skip_invalid))
+
+    def read(self, dataset: str, intake: Intake | None = None) -> Dataset:
+        """Read a source; see `Reading`."""
+        with parallel.using(self.writing.workers):
+            return self.reading(dataset, intake)
+
+    def put(self, data: Dataset, images: Placing, *, sidecar: bool = False) -> Losses:
+        """Write a dataset and say nothing; see `augsuite.writing.write`."""
+        spec, overwrite = find_format(self.format), self.writing.overwrite
+        with parallel.using(self.writing.workers):
+            return write_parts(
+                [data], self.folder, spec, images, False, sidecar, self.intake, None, self.options, overwrite
+            ).losses
 
     def write(
         self, data: Dataset, before: Dataset, *, as_json: bool = False, details: Mapping[str, Any] | None = None
@@ -91,14 +119,7 @@ class Target:
             details: what else the JSON should say.
         """
         with console.shown_progress():
-            losses = conversion.write(
-                data,
-                self.folder,
-                self.format,
-                overwrite=self.writing.overwrite,
-                images=self.writing.images,
-                intake=self.intake,
-            )
+            losses = self.put(data, self.writing.images)
         for what, ids in (
             ("image ids", before.images.ids),
             ("category ids", before.categories.ids),
@@ -140,12 +161,30 @@ class Target:
         tell(self.intake.notes, self.intake.skipped)
 
 
+def _options(reading: Reading, sources: Sequence[str], spec: FormatSpec) -> dict[str, str]:
+    """The options that are the writer's.
+
+    Raises:
+        ConfigError: if neither a reader nor the writer has one.
+    """
+    if not reading.options:
+        return {}
+    of_writer = options_of(spec, "write")
+    known = of_writer.union(*map(reading.options_of, sources))
+    for name in reading.options:
+        if name not in known:
+            raise ConfigError(f"unknown option {name!r}, to read or to write {spec.name}. {nearest(name, known)}")
+    options = {name: value for name, value in reading.options.items() if name in of_writer}
+    check_options(spec, "write", options)
+    return options
+
+
 def _of(now: int, before: int, what: str) -> str:
     return f"{now:,} {what}" if now == before else f"{now:,} of {before:,} {what}"
 
 
 def writing_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--to`, `--images` and `--overwrite`; it gets them as one argument `writing`."""
+    """Give a command `--to`, `--images`, `--overwrite` and `--workers`; it gets them as one argument `writing`."""
 
     @click.option("--to", metavar="FORMAT", help="The format to write; that of the source by default.")
     @click.option(
@@ -156,8 +195,11 @@ def writing_options(command: Callable[..., R]) -> Callable[..., R]:
         help="How image files get there.",
     )
     @click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
+    @click.option(
+        "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read and write."
+    )
     @functools.wraps(command)
-    def wrapped(*arguments: Any, to: str | None, images: Placing, overwrite: bool, **others: Any) -> R:
-        return command(*arguments, writing=Writing(to, images, overwrite), **others)
+    def wrapped(*arguments: Any, to: str | None, images: Placing, overwrite: bool, workers: int, **others: Any) -> R:
+        return command(*arguments, writing=Writing(to, images, overwrite, workers), **others)
 
     return wrapped

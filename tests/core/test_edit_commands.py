@@ -164,3 +164,64 @@ def test_remap_writes_new_names_where_files_listed_old_ones(source, tmp_path):
     for name in "ab":  # in b no dog is left, but its file still lists the class
         written = msgspec.json.decode((tmp_path / "out" / "annotations" / f"instances_{name}.json").read_bytes())
         assert [(each["id"], each["name"]) for each in written["categories"]] == [(1, "cat"), (2, "hound")]
+
+
+def test_what_was_said_of_a_split_is_said_of_no_other_image(source, tmp_path):
+    run(split, source, tmp_path / "cut", "--shares", "train=0.6,val=0.4")
+    for name, year in (("train", 2017), ("val", 2018)):
+        path = tmp_path / "cut" / "annotations" / f"instances_{name}.json"
+        path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | {"info": {"year": year}}))
+    printed = run(split, tmp_path / "cut", tmp_path / "again", "--shares", "train=0.5,val=0.5", "--seed", "3")
+    assert "coco.info@former train" in printed
+    assert "coco.info@former val" in printed
+    for name in ("train", "val"):
+        assert "info" not in msgspec.json.decode(
+            (tmp_path / "again" / "annotations" / f"instances_{name}.json").read_bytes()
+        )
+    run(filter_command, tmp_path / "cut", tmp_path / "one", "--split", "train")
+    run(split, tmp_path / "one", tmp_path / "folds", "--shares", "val=0.5,test=0.5")
+    for name in ("val", "test"):  # all of whose images come from train
+        written = msgspec.json.decode((tmp_path / "folds" / "annotations" / f"instances_{name}.json").read_bytes())
+        assert written["info"] == {"year": 2017}
+
+
+@pytest.mark.parametrize(("command", "arguments"), COMMANDS, ids=lambda each: getattr(each, "name", ""))
+def test_options_reach_the_reader_or_the_writer(source, tmp_path, command, arguments):
+    darknet = [*arguments, "--to", "yolo", "--option", "layout=darknet"]
+    run(command, source, tmp_path / "out", *darknet)
+    assert (tmp_path / "out" / "obj.names").is_file()
+    with pytest.raises(ConfigError, match="Did you mean 'layout'"):
+        run(command, source, tmp_path / "other", *arguments, "--to", "yolo", "--option", "layuot=darknet")
+    with pytest.raises(ConfigError, match="layout"):
+        run(command, source, tmp_path / "other", *arguments, "--to", "yolo", "--option", "layout=dark")
+    assert not (tmp_path / "other").exists()
+
+
+def test_each_source_and_the_target_take_their_own_options(source, tmp_path):
+    boxes = "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,20,10,cat,1,2,4,6\n"
+    (tmp_path / "table.csv").write_text(boxes)
+    run(merge, source, tmp_path / "table.csv", tmp_path / "out", "--option", "origin=1", "--option", "results=yes")
+    document = msgspec.json.decode((tmp_path / "out" / "annotations" / "instances.json").read_bytes())
+    assert len(document["annotations"]) == 11
+    assert [each["bbox"] for each in document["annotations"]][-1] == [
+        0,
+        1,
+        4,
+        5,
+    ]  # the first pixel is 1, and corners belong to the box
+    assert (tmp_path / "out" / "annotations" / "results.json").is_file()
+
+
+@pytest.mark.parametrize(("command", "arguments"), COMMANDS, ids=lambda each: getattr(each, "name", ""))
+def test_processes_change_no_byte(source, tmp_path, command, arguments):
+    written = []
+    for workers in ("1", "2"):
+        run(command, source, tmp_path / workers, *arguments, "--to", "voc", "--workers", workers)
+        written.append(
+            {
+                path.relative_to(tmp_path / workers): path.read_bytes()
+                for path in (tmp_path / workers).rglob("*")
+                if path.is_file()
+            }
+        )
+    assert written[0] == written[1]
