@@ -1,6 +1,7 @@
 """Steps that choose: chances, independence of the options, and the spaces against torchvision's tables and pixels."""
 
 import math
+import pickle
 
 import msgspec
 import numpy as np
@@ -175,6 +176,16 @@ class TestSubPolicies:
         assert near(ids.count(("sub_policies/mirror/hflip",)), 4000, 0.125)
         assert near(ids.count(()), 4000, 0.5 + 0.125)
         assert Policy.from_yaml(chosen.to_yaml()).steps == chosen.steps
+        again = pickle.loads(pickle.dumps(chosen))  # as it travels to a worker
+        assert [again.plan(sample(), (0, 0, row)) for row in range(20)] == [
+            chosen.plan(sample(), (0, 0, row)) for row in range(20)
+        ]
+
+    def test_a_bundled_policy_draws_as_its_steps_would(self):
+        by_name = policy([{"do": "sub_policies", "policies": {"a": "ssd"}}])
+        by_hand = policy([{"do": "sub_policies", "policies": {"a": policy("ssd").to_plain()["steps"]}}])
+        for row in range(20):
+            assert by_name.plan(sample(), (0, 0, row)) == by_hand.plan(sample(), (0, 0, row))
 
 
 def strengths(space, levels, width, height):
