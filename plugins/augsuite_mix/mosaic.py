@@ -39,7 +39,7 @@ class Mosaic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             as it would be alone, and less of it is seen.
         fit: `contain` scales an image, keeping its shape, until it just fits into its tile; `cover` until it fills its tile, and
             for an outer one all the way to the edge of the canvas. Outer images touch the inner lines, others lie in the middle.
-        shift_frac: the largest shift either way, as a share of a tile. With 2 x 2 tiles, 0.5 puts the crossing between a quarter
+        shift_frac: the largest shift either way, as a share of a tile, at most 0.5. With 2 x 2 tiles, 0.5 puts the crossing between a quarter
             and three quarters of the canvas.
         fill: red, green and blue, 0 to 255, of what no image covers.
 
@@ -51,7 +51,7 @@ class Mosaic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grid: tuple[Count, Count] = (2, 2)
     tile: tuple[Side, Side] | None = None
     fit: Literal["contain", "cover"] = "contain"
-    shift_frac: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    shift_frac: Annotated[float, Meta(ge=0, le=0.5)] = 0.5
     fill: tuple[Byte, Byte, Byte] = (114, 114, 114)
 
     def draw(self, rng: np.random.Generator, scene: Scene) -> tuple[dict[str, Any], tuple[int, ...]] | None:
@@ -84,10 +84,10 @@ class Mosaic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             across, down = _Cell.of(drawn["xs"], column, width), _Cell.of(drawn["ys"], row, height)
             pieces.append(Piece(sample, *self._fitted(sample.source, across, down)))
         layers = tuple(Layer(sample.source, matrix, rect) for sample, matrix, rect in pieces)
-        areas = [(right - left) * (bottom - top) for _, _, (left, top, right, bottom) in pieces]
+        shown = [(right - left) * (bottom - top) for _, _, (left, top, right, bottom) in pieces]
         return replace(
             join(pieces, own, Collage(width, height, layers, self.fill)),
-            targets=shared_targets(order, [area / sum(areas) for area in areas]),
+            targets=shared_targets(order, [area / max(sum(shown), 1) for area in shown]),
             matrix=as_array(pieces[place].matrix) @ own.matrix,
         )
 
@@ -144,6 +144,9 @@ class _Cell(NamedTuple):
         return max(self.high, self.right) - min(self.low, self.left)
 
     def place(self, length: int) -> int:
-        """Where an image of a length begins."""
-        room = self.high - self.low - length
-        return self.low + (room, room // 2, 0)[self.push]
+        """Where an image of a length begins; one that is longer than the tile covers what of the canvas belongs to it."""
+        low, high = self.low, self.high
+        if length > high - low:
+            low, high = min(low, self.left), max(high, self.right)
+        room = high - low - length
+        return low + (room, room // 2, 0)[self.push]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from augsuite.augment import Plan, Policy, Step, policy, render
+from augsuite.augment import Feed, Plan, Policy, Step, policy, render
 from augsuite.augment.transforms import make
-from augsuite.dataset import ArraySource, FileSource, Sample
+from augsuite.boxes import Layout
+from augsuite.dataset import Annotations, ArraySource, Categories, Dataset, FileSource, Images, Sample
 
 GREY = 114
 
@@ -277,3 +278,54 @@ def test_tiles_of_jpegs_are_decoded_small(tmp_path, monkeypatch):
 def test_a_pool_of_one_leaves_the_sample():
     pool = Pool([(8, 8)])
     assert policy([{"do": "mosaic"}])(pool.original(0), pool=pool).image.shape == (8, 8, 3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.none() | st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.sampled_from(["contain", "cover"]),
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=2, max_size=5),
+    st.integers(0, 10**6),
+)
+def test_any_sizes(size, grid, tile, fit, images, seed):
+    pool = Pool(images)
+    step = {"do": "mosaic", "size": list(size), "grid": list(grid), "fit": fit, "tile": tile and list(tile)}
+    result = policy([step])(pool.original(0), key=(seed, 0, 0), pool=pool)
+    assert result.image.shape == (size[1], size[0], 3)
+    assert (result.boxes >= 0).all()
+    assert (result.boxes <= [*size, *size]).all()
+    covered = (result.image != GREY).any()
+    assert covered or fit == "contain"
+    assert result.targets is None or result.targets.sum() == pytest.approx(1, abs=1e-5)
+    assert (result.targets is not None) == covered
+    if fit == "cover":
+        assert (result.image != GREY).all()
+
+
+def test_the_same_with_a_cache_and_from_files(tmp_path):
+    """Files are decoded in part, a cache holds them whole: not a pixel differs."""
+    rng = np.random.default_rng(3)
+    for row, size in enumerate([(320, 240), (301, 400), (500, 341), (640, 480)]):
+        noise = cv2.resize(rng.integers(0, 256, (30, 40, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / f"{row}.jpg"), noise)
+    data = Dataset(
+        images=Images.of([f"{row}.jpg" for row in range(4)], files=[f"{row}.jpg" for row in range(4)]),
+        categories=Categories.of(["thing"]),
+        annotations=Annotations.of(range(4), [0] * 4, [[10, 10, 200, 200]] * 4, Layout.XYXY_PX),
+        root=tmp_path,
+    )
+    for steps in (
+        [{"do": "mosaic", "size": [256, 192]}],
+        [{"do": "mosaic", "size": [256, 192], "fit": "cover"}, {"do": "affine"}],
+        [{"do": "hflip"}, {"do": "mosaic", "size": [256, 192], "grid": [3, 1]}, {"do": "cutmix"}, {"do": "mixup"}],
+        [{"do": "crop"}, {"do": "copy_paste", "rectangles": True}, {"do": "resize", "size": [256, 192]}],
+    ):
+        feeds = [Feed(data, policy(steps)), Feed(data, policy(steps), cache=True)]
+        for epoch in range(3):
+            plain, cached = (next(iter(feed.batches(epoch, 4, (256, 192)))) for feed in feeds)
+            np.testing.assert_array_equal(plain.images, cached.images)
+            for first, second in zip(plain.boxes, cached.boxes, strict=True):
+                np.testing.assert_array_equal(first, second)
+            assert plain.images.shape == (4, 192, 256, 3)
