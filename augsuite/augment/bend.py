@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class Bend:
         self._matrices = [np.array(warp.matrix, np.float64).reshape(3, 3) for warp in warps]
         self._curved = any(warp.field is not None for warp in warps)
         self._inverses: list[Array] = [np.asarray(np.linalg.inv(matrix), np.float64) for matrix in self._matrices]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the look-ups, which are as large as images and are made again where they are needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_traced"}
 
     def forward(self, points: Array) -> Array:
         """`(P, 2)` points of the first canvas, on the last; NaN for one beyond a horizon."""

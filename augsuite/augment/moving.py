@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.augment.bend import Part
+from augsuite.augment.remap import lookup
 from augsuite.augment.resample import BACK, HALF, is_lattice, opencv
 from augsuite.augment.warp import Course, compose, invert
 from augsuite.dataset.sample_shapes import Lazy, Shapes, Window, trimmed
@@ -97,7 +98,7 @@ def _shares(mask: NDArray[np.uint8], corner: tuple[int, int], course: Course, pa
     result: NDArray[np.uint8]
     if course.bend is not None:
         xs, ys = course.bend.maps(part)
-        maps = [np.nan_to_num(value - 0.5, nan=-1e6).astype(np.float32) for value in (xs - left, ys - top)]
+        maps = [lookup(value - 0.5) for value in (xs - left, ys - top)]
         result = cv2.remap(mask, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return result
     back = compose(

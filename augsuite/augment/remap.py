@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augsuite.augment.bend import Array, Bend
 from augsuite.augment.resample import check_sides, decoded, opencv
@@ -40,9 +41,16 @@ def remap(source: Source, bend: Bend, width: int, height: int) -> Image:
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     check_sides(source, *pixels.shape[:2], width, height)
     scale = 1.0 / (shrink * blocks)
-    across, down = (np.nan_to_num(value * scale - 0.5, nan=-1.0).astype(np.float32) for value in (xs, ys))
+    across, down = (lookup(value * scale - 0.5) for value in (xs, ys))
     result: Image = cv2.remap(pixels, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return result
+
+
+def lookup(values: Array) -> NDArray[np.float32]:
+    """Coordinates as OpenCV takes them: nowhere becomes far outside."""
+    if np.isnan(values.min()):
+        values = np.nan_to_num(values, nan=-1e6)
+    return values.astype(np.float32)
 
 
 def _least_step(bend: Bend, width: int, height: int) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -260,6 +261,23 @@ class TestDecoding:
             result = policy([{"do": "resize", "size": [64, 64]}])(Sample.of(path)).image
             judge = cv2.resize(full, (64, 64), interpolation=cv2.INTER_AREA)
             assert np.abs(result.astype(float) - judge).mean() < 5, path
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_turns_pixels_and_leaves_boxes_where_annotators_saw_them(self, orientation, tmp_path):
+        """A white box at (40, 16) to (96, 48) of the upright image, stored turned or mirrored, through a turn and a size."""
+        upright = np.zeros((80, 128, 3), np.uint8)
+        upright[16:48, 40:96] = 255
+        undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+        stored = PIL.Image.fromarray(upright) if undo is None else PIL.Image.fromarray(upright).transpose(undo)
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
+        steps = [{"do": "rot90", "turns": [1]}, {"do": "resize", "size": [40, 64]}]
+        result = policy(steps)(Sample.of(tmp_path / "a.jpg", [[40, 16, 96, 48]], [0]))
+        assert result.boxes.tolist() == [[8, 16, 24, 44]]
+        seen = result.image[..., 0] > 127
+        assert seen[16:44, 8:24].all()
+        assert seen.sum() == 28 * 16
 
     def test_large_arrays_are_averaged(self):
         """A checkerboard of single pixels is grey from afar; looking at every eighth pixel would give stripes."""

@@ -1,5 +1,7 @@
 """Polygons, masks, keypoints and oriented boxes through a policy, judged by hand and by pycocotools."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -94,6 +96,20 @@ def test_no_shapes_are_typed_and_empty():
     shapes = result.shapes
     assert (len(shapes), shapes.keypoints.shape, shapes.quads.shape) == (0, (0, 0, 3), (0, 4, 2))
     assert (shapes.extents().shape, shapes.extents().dtype) == ((0, 4), np.float64)
+
+
+@pytest.mark.parametrize("step", ["hflip", "rotate", "perspective", "elastic"])
+def test_a_sample_travels_to_another_process(step):
+    """As a loader's worker sends it: small, whether or not its shapes were looked at before."""
+    result = policy([{"do": step}, {"do": "resize", "size": [300, 300]}])(
+        sample(polygons=[[[10, 10, 50, 10, 50, 40]]], keypoints=[[[20, 15, 2]]])
+    )
+    early = pickle.loads(pickle.dumps(result))
+    expected = result.shapes
+    for one in (early, pickle.loads(pickle.dumps(result))):
+        np.testing.assert_array_equal(one.shapes.keypoints, expected.keypoints)
+        np.testing.assert_array_equal(one.shapes.polygons[0][0], expected.polygons[0][0])
+    assert len(pickle.dumps(result)) < 300 * 300 * 3 + 20_000
 
 
 def test_wrong_numbers_are_said():
