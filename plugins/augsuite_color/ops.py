@@ -92,16 +92,16 @@ def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0, value:
     height, width = image.shape[:2]
     result = np.empty(image.shape, np.uint8)
     step = max(1, _STRIP // max(1, 3 * width))
+    change = np.array([[1, 0, 0, hue_deg % 360], [0, saturation, 0, 0], [0, 0, value, 0]], np.float32)
+    limits = _row(width, np.inf, 1, 255)
     for top in range(0, height, step):
         pixels = image[top : top + step].astype(np.float32)
-        strip: NDArray[np.float32] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), np.float32)
-        flat = strip.reshape(len(strip), -1)  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
-        if saturation != 1 or value != 1:
-            flat *= _row(width, 1, saturation, value)
+        strip = np.asarray(cv2.transform(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), change), np.float32)
         if saturation > 1 or value > 1:
-            np.minimum(flat, _row(width, np.inf, 1, 255), out=flat)
-        if hue_deg:
-            flat += _row(width, hue_deg % 360, 0, 0)
+            flat = strip.reshape(
+                len(strip), -1
+            )  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
+            np.minimum(flat, limits, out=flat)
         cv2.convertScaleAbs(cv2.cvtColor(strip, cv2.COLOR_HSV2RGB), dst=result[top : top + step])
     return result
 
