@@ -7,9 +7,12 @@ from pathlib import Path
 
 from augsuite import registry
 from augsuite.config import check_options as check_named
-from augsuite.dataset.disk import remembering
+from augsuite.dataset.disk import folders, remembering
 from augsuite.errors import ConfigError
 from augsuite.spec import FormatSpec
+
+_BELOW = 8  # folders
+_SURE = 0.5
 
 
 @remembering()
@@ -20,15 +23,14 @@ def detect(path: Path) -> FormatSpec:
         ConfigError: if no format fits, or two fit equally well.
     """
     formats = registry.default().formats()
-    scores, broken = {}, []
-    for name, spec in formats.items():
-        try:
-            scores[name] = registry.load(spec.detect, f"format {name}", "all")(path)
-        except Exception as error:  # noqa: BLE001 - a stranger's detector costs its own format, not all the others
-            broken.append(f" The format {name} could not look ({registry.one_line(error)}).")
-    best = max(scores.values(), default=0.0)
-    found = [name for name, score in scores.items() if score == best]
+    best, found, broken = _best(path)
     if best <= 0:
+        for folder in folders(path)[:_BELOW]:
+            if _best(folder)[0] >= _SURE:
+                raise ConfigError(
+                    f"{path}: no dataset format was recognised, but its folder {folder.name} is {' or '.join(_best(folder)[1])}. "
+                    f"Name {folder} instead."
+                )
         looked = "; ".join(f"{name}: {', '.join(spec.patterns)}" for name, spec in formats.items())
         raise ConfigError(
             f"{path}: no dataset format was recognised. Looked for {looked}.{''.join(broken)} Name the format with --from."
@@ -36,6 +38,18 @@ def detect(path: Path) -> FormatSpec:
     if len(found) > 1:
         raise ConfigError(f"{path}: could be {' or '.join(found)}. Say which with --from {found[0]}.")
     return formats[found[0]]
+
+
+def _best(path: Path) -> tuple[float, list[str], list[str]]:
+    """The best score of all formats, the formats that have it, and what to say of those that could not look."""
+    scores, broken = {}, []
+    for name, spec in registry.default().formats().items():
+        try:
+            scores[name] = registry.load(spec.detect, f"format {name}", "all")(path)
+        except Exception as error:  # noqa: BLE001 - a stranger's detector costs its own format, not all the others
+            broken.append(f" The format {name} could not look ({registry.one_line(error)}).")
+    best = max(scores.values(), default=0.0)
+    return best, [name for name, score in scores.items() if score == best], broken
 
 
 def find_format(name: str | FormatSpec) -> FormatSpec:

@@ -10,6 +10,7 @@ from pathlib import Path
 from augsuite.dataset.fence import is_inside
 from augsuite.dataset.files import entries, read_text
 from augsuite.dataset.finder import Finder
+from augsuite.dataset.split_folders import split_folders
 from augsuite.errors import DataError
 from augsuite_csv.header import Header, box_names, understand
 
@@ -20,6 +21,8 @@ _HEAD = 1 << 14
 def detect(path: Path) -> float:
     """How sure a file or folder is CSV that we understand, by the header."""
     files = find_files(path)
+    if not files:
+        return max(map(detect, split_folders(path)), default=0.0)
     return max((_score(file, alone=path.is_file()) for file in files[:8]), default=0.0)
 
 

@@ -17,10 +17,11 @@ from augsuite.dataset.checks import number
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.finder import Finder
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.split_folders import read_splits, split_folders
 from augsuite.errors import DataError
 from augsuite_csv.columns import FALSE, SCORES, TRUE, Columns, UnusualError, add_file, find_files_of_images
 from augsuite_csv.header import LARGEST_FRACTION, Header
-from augsuite_csv.layout import find_files, find_images, read_rows
+from augsuite_csv.layout import detect, find_files, find_images, read_rows
 
 _SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
 
@@ -76,6 +77,9 @@ def read(path: Path, intake: Intake, units: str = "", origin: str = "") -> Datas
     """
     files = find_files(path)
     if not files:
+        homes = [home for home in split_folders(path) if detect(home)]
+        if homes:
+            return read_splits(homes, lambda home: read(home, intake, units, origin), intake)
         raise DataError(f"{path}: no CSV file. Name one, or the folder that has them.")
     try:
         tables, layout = _read_columns(files, intake, units)

@@ -10,6 +10,7 @@ import numpy as np
 
 from augsuite.dataset import Annotations, Categories, Dataset, Images, Intake
 from augsuite.dataset.files import folders, inside, is_image, natural, plain, scan, unique, walk
+from augsuite.dataset.split_folders import is_split
 from augsuite.errors import DataError
 from augsuite.protocols import Losses
 
@@ -20,14 +21,14 @@ _UNSPLIT = "unsplit"
 
 
 def detect(path: Path) -> float:
-    """How sure a folder is one of classes: images lie in two folders or more, none of which is named as another format's."""
+    """How sure a folder is one of classes: images lie in two folders or more, none of which is named as another format's, and not all as splits."""
     if not path.is_dir():
         return 0.0
     splits = _splits(path)
     folders = [folder for _, home in splits for folder in _folders(home)]
     names = {folder.name.lower() for folder in folders} | {split.lower() for split, _ in splits}
     filled = {folder.name for folder in folders if _has_images(folder)}
-    if not filled or names & _NO_CLASS:
+    if not filled or names & _NO_CLASS or all(map(is_split, filled)):
         return 0.0
     return 0.5 if len(filled) > 1 else 0.3
 

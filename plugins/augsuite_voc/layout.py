@@ -12,6 +12,7 @@ from pathlib import Path
 from augsuite.dataset import Intake
 from augsuite.dataset.disk import scan
 from augsuite.dataset.files import entries, is_image, natural, read_head, read_text, walk
+from augsuite.dataset.split_folders import split_folders
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "")
 _ANNOTATION_FOLDERS = ("Annotations", "annotations", "")
@@ -29,6 +30,8 @@ def detect(path: Path) -> float:
         if found:
             return max(_score(folder / name) for name in found)
     files = find_files(path)
+    if not files.names:
+        return max(map(detect, split_folders(path)), default=0.0)
     return max((_score(files.folder / name) for name in files.names[:3]), default=0.0)
 
 
@@ -97,7 +100,7 @@ def _walk(folder: Path, depth: int | None) -> list[str]:
     return found if all("/" not in name for name in found) else sorted(found, key=natural)
 
 
-def read_splits(root: Path, stems: Collection[str], intake: Intake) -> dict[str, str]:
+def read_lists(root: Path, stems: Collection[str], intake: Intake) -> dict[str, str]:
     """Image name without suffix -> split, from `ImageSets/Main/*.txt`.
 
     An image in `train` or `val` and in `trainval` belongs to the former. The lists of one class each (`cat_train.txt`, whose lines

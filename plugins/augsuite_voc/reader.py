@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from augsuite.dataset.files import Finder, inside, is_image, natural
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.parallel import mapped
 from augsuite.dataset.progress import track
+from augsuite.dataset.split_folders import read_splits, split_folders
 from augsuite.errors import DataError
 from augsuite_voc.coordinates import to_continuous
 from augsuite_voc.found import Found
-from augsuite_voc.layout import IMAGE_FOLDERS, Files, find_files, read_splits
+from augsuite_voc.layout import IMAGE_FOLDERS, Files, detect, find_files, read_lists
 from augsuite_voc.scan import Task, read_files
 
 _BATCH = 1024  # files
@@ -40,13 +42,16 @@ def read(path: Path, intake: Intake, origin: str = "1") -> Dataset:
     """
     files = find_files(path)
     if not files.names:
+        homes = [home for home in split_folders(path) if detect(home)]
+        if homes:
+            return _sorted(read_splits(homes, lambda home: read(home, intake, origin), intake))
         raise DataError(
             f"{path}: no XML file in Annotations/, annotations/ or the folder itself. Name the folder that has them."
         )
     root = files.root
     stems = [name[: -len(".xml")] for name in files.names]
     read_stems = frozenset(stems)
-    splits = read_splits(root, read_stems, intake)
+    splits = read_lists(root, read_stems, intake)
     finder = Finder(root, tuple(dict.fromkeys((*IMAGE_FOLDERS, files.beside))), allow_outside=intake.allow_outside)
     tasks = [Task(files.folder, files.names[first : first + _BATCH], intake) for first in range(0, len(stems), _BATCH)]
     found, valid = Found(), []
@@ -70,6 +75,17 @@ def read(path: Path, intake: Intake, origin: str = "1") -> Dataset:
     if finder.missing:
         intake.note(f"{root}: {finder.missing:,} of {len(images.names):,} images have no file")
     return _dataset(images, found, kept, root, int(origin), intake)
+
+
+def _sorted(data: Dataset) -> Dataset:
+    """The dataset with its classes in the order that all of them together have in one folder."""
+    names = data.categories.names.tolist()
+    order = sorted(range(len(names)), key=lambda row: natural(names[row]))
+    return replace(
+        data,
+        categories=Categories.of(names[row] for row in order),
+        annotations=replace(data.annotations, category_rows=np.argsort(order)[data.annotations.category_rows]),
+    )
 
 
 class _Images:

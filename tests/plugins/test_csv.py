@@ -319,3 +319,15 @@ def test_a_score_is_the_common_score(tmp_path):
     assert augsuite.read(tmp_path / "out").annotations.extra["score"].tolist() == [0.5, ABSENT]
     file = put(tmp_path, f"{head},confidence\na.jpg,cat,1,2,3,4,high\n", "text.csv")
     assert augsuite.read(file).annotations.extra["csv.confidence"].tolist() == ["high"]
+
+
+def test_a_folder_for_each_split_with_a_file_beside_the_images(tmp_path, image_file):
+    for split, label in (("train", "dog"), ("valid", "cat")):
+        image_file(tmp_path / split / "a.jpg", (64, 48))
+        put(tmp_path / split, f"filename,class,xmin,ymin,xmax,ymax\na.jpg,{label},0,2,20,30\n", "_annotations.csv")
+    data = augsuite.read(tmp_path)
+    assert data.images.names.tolist() == ["a.jpg", "a.jpg"]
+    assert data.images.splits.tolist() == ["train", "valid"]
+    assert data.images.files.tolist() == ["train/a.jpg", "valid/a.jpg"]
+    assert [data.categories.names[row] for row in data.annotations.category_rows] == ["dog", "cat"]
+    assert data.annotations.boxes.tolist() == [[0, 2, 20, 30]] * 2

@@ -71,3 +71,20 @@ def test_the_real_sample(real_data):
     assert len(data) == 3000
     assert len(data.categories) == 10
     assert len(data.where(splits=["train"])) == 2000
+
+
+def test_folders_that_are_all_called_like_splits_are_no_classes(tmp_path, image_file):
+    for split in ("train", "valid", "test"):
+        image_file(tmp_path / split / "a.jpg", (8, 6))
+    with pytest.raises(ConfigError, match="no dataset format was recognised"):
+        augsuite.read(tmp_path)
+
+
+def test_where_only_a_folder_below_is_a_dataset_it_is_named(tmp_path, image_file):
+    image_file(tmp_path / "VOCdevkit" / "VOC2007" / "JPEGImages" / "a.jpg", (8, 6))
+    (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations").mkdir()
+    (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / "a.xml").write_text(
+        "<annotation><filename>a.jpg</filename></annotation>"
+    )
+    with pytest.raises(ConfigError, match=r"its folder VOC2007 is voc\. Name .*/VOC2007 instead\.$"):
+        augsuite.read(tmp_path / "VOCdevkit")

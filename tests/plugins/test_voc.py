@@ -206,3 +206,20 @@ def test_real_datasets(real_data, name, images, boxes):
         ]
         expected = [[x0 - 1, y0 - 1, x1, y1] for x0, y0, x1, y1 in corners]
         assert data.annotations.boxes[data.rows_of(row)].tolist() == expected
+
+
+@pytest.mark.parametrize(("notes", "pictures"), [("", ""), ("Annotations/", "JPEGImages/")])
+def test_a_folder_for_each_split(notes, pictures, tmp_path, image_file):
+    box = "<name>{}</name><bndbox><xmin>1</xmin><xmax>20</xmax><ymin>3</ymin><ymax>30</ymax></bndbox>"
+    for split, name in (("train", "dog"), ("valid", "cat")):
+        image_file(tmp_path / split / pictures / "a.jpg", (64, 48))
+        (tmp_path / split / notes).mkdir(exist_ok=True)
+        text = f"<annotation><filename>a.jpg</filename><object>{box.format(name)}</object></annotation>"
+        (tmp_path / split / notes / "a.xml").write_text(text)
+    data = augsuite.read(tmp_path)
+    assert data.categories.names.tolist() == ["cat", "dog"]
+    assert data.images.names.tolist() == ["a.jpg", "a.jpg"]
+    assert data.images.splits.tolist() == ["train", "valid"]
+    assert data.images.files.tolist() == [f"train/{pictures}a.jpg", f"valid/{pictures}a.jpg"]
+    assert [data.categories.names[row] for row in data.annotations.category_rows] == ["dog", "cat"]
+    assert data.annotations.boxes.tolist() == [[0, 2, 20, 30]] * 2
