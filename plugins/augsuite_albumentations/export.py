@@ -57,6 +57,8 @@ def export(policy: Policy) -> Exported:
     notes = []
     if sum(declaration(step.do).kind == "geometric" for step in policy.steps) > 1 and policy.min_visible_frac:
         notes.append("min_visible_frac is judged there at each step, against the step before")
+    if any(name == "CenterCrop" for name, _ in calls):
+        notes.append("where the margin of center_crop is odd, it lies one pixel further left and up there")
     return Exported(pipeline, json.dumps(pipeline.to_dict(), indent=2) + "\n", unknown, notes)
 
 
@@ -120,7 +122,42 @@ def _jitter(**ranges: Any) -> Call:
     return "ColorJitter", {**parts, **_tuples(ranges), "hue": tuple(value / 360 for value in hue)}
 
 
+def _center_crop(values: Values) -> Call:
+    width, height = values["size"]
+    return "CenterCrop", {"width": width, "height": height, "pad_if_needed": True, "fill": tuple(values["fill"])}
+
+
+def _rot90(values: Values) -> Call:
+    if sorted(values["turns"]) != [0, 1, 2, 3]:
+        raise RefusedError("RandomRotate90 draws among all quarter turns")
+    return "RandomRotate90", {}
+
+
+def _side(name: str, values: Values) -> Call:
+    if values.get("most") is not None:
+        raise RefusedError(f"{name} has no limit for the longer side; with `most: null` it would be the same")
+    return name, {"max_size": list(values["sizes"])}
+
+
+def _pad(values: Values) -> Call:
+    (width, height), multiple = values["least"], values["multiple"]
+    sides: dict[str, Any] = {"min_width": width, "min_height": height}
+    if multiple != 1:
+        if (width, height) != (1, 1):
+            raise RefusedError("PadIfNeeded takes a least size or a multiple, not both")
+        sides = {"min_width": None, "min_height": None, "pad_width_divisor": multiple, "pad_height_divisor": multiple}
+    place = {"center": "center", "corner": "top_left", "random": "random"}[values["place"]]
+    return "PadIfNeeded", {**sides, "position": place, "fill": tuple(values["fill"])}
+
+
 _EQUAL: Mapping[str, Callable[[Values], Call]] = {
+    "transpose": lambda _: ("Transpose", {}),
+    "rot90": _rot90,
+    "center_crop": _center_crop,
+    "resize_long": lambda values: _side("LongestMaxSize", values),
+    "resize_short": lambda values: _side("SmallestMaxSize", values),
+    "pad": _pad,
+    "grayscale": lambda _: ("ToGray", {}),
     "hflip": lambda _: ("HorizontalFlip", {}),
     "vflip": lambda _: ("VerticalFlip", {}),
     "resize": _resize,

@@ -44,14 +44,12 @@ def load(given: Any) -> Loaded:
         raise ConfigError("not a pipeline that albumentations saved: 'transform' holds no '__class_fullname__'.")
     found = _Found()
     if _name(root) in _INLINE:
-        found.walk(root.get("transforms") or [], "transforms")
-        if root.get("p", 1.0) != 1:
-            found.unknown.append(f"{_name(root)}: it happens with p {root['p']:g} as a whole")
+        steps = found.walk(root.get("transforms") or [], "transforms")
+        steps = _together(steps, float(root.get("p", 1.0)), _name(root))
         settings = found.settings(root)
     else:
-        found.walk([root], "transform")
-        settings = {}
-    return Loaded(found.steps, settings, found.unknown, found.notes, found.total)
+        steps, settings = found.walk([root], "transform"), {}
+    return Loaded(steps, settings, found.unknown, found.notes, found.total)
 
 
 def _saved(given: Any) -> Mapping[str, Any]:
@@ -72,38 +70,71 @@ def _part(given: Any) -> dict[str, Any]:
     return saved
 
 
+def _together(steps: Steps, chance: float, name: str) -> Steps:
+    """Steps that one coin is thrown for."""
+    if chance == 1 or not steps:
+        return steps
+    if len(steps) == 1 and "p" not in steps[0]:
+        return [{**steps[0], "p": chance}]
+    return [{"do": "sub_policies", "policies": {name: steps}, "p": chance}]
+
+
 def _name(values: Values) -> str:
     return str(values.get("__class_fullname__", "")).rpartition(".")[2]
 
 
 @dataclass
 class _Found:
-    """What was translated so far."""
+    """What there is to say so far."""
 
-    steps: Steps = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     total: int = 0
 
-    def walk(self, transforms: Sequence[Values], where: str) -> None:
-        """Translate transforms, those of nested sequences in their place."""
+    def walk(self, transforms: Sequence[Values], where: str) -> Steps:
+        """Translate transforms; what has no equivalent is left out, and noted down."""
+        steps: Steps = []
         for place, values in enumerate(transforms):
             name, at = _name(values), f"{where}[{place}]"
-            inner = values.get("transforms") or []
-            if name in _INLINE and values.get("p", 1.0) == 1:
-                self.walk(inner, f"{at}.transforms")
-                continue
-            self.total += 1
-            try:
-                self.steps += self._translated(name, values, f"{at} ({name})")
-            except RefusedError as refused:
-                self.unknown.append(f"{at} ({name}): {refused}")
+            if name in _INLINE:
+                inner = self.walk(values.get("transforms") or [], f"{at}.transforms")
+                steps += _together(inner, float(values.get("p", 1.0)), name)
+            elif name in _CHOICES:
+                steps += self._choice(name, values, at)
+            else:
+                self.total += 1
+                try:
+                    steps += self._translated(name, values, f"{at} ({name})")
+                except RefusedError as refused:
+                    self.unknown.append(f"{at} ({name}): {refused}")
+        return steps
+
+    def _choice(self, name: str, values: Values, where: str) -> Steps:
+        """`OneOf`, whose options' p are weights; `OneOrOther`, whose p is the weight of the first."""
+        inner = values.get("transforms") or []
+        chance = float(values.get("p", 0.5))
+        weights = [float(each.get("p", 0.5)) for each in inner]
+        if name == "OneOrOther":
+            weights, chance = [chance, 1 - chance], 1.0
+        options = {}
+        for place, (one, weight) in enumerate(zip(inner, weights, strict=False)):
+            # Once chosen, an option happens; what is inside a chosen sequence keeps its own p.
+            steps = self.walk([{**one, "p": 1.0}], f"{where}.transforms[{place}]")
+            if weight:
+                options[f"{place + 1} {_name(one)}"] = (steps, weight)
+        if not options:
+            return []
+        weighted = {key: weight for key, (_, weight) in options.items()}
+        step: dict[str, Any] = {"do": "sub_policies", "policies": {key: steps for key, (steps, _) in options.items()}}
+        if len(set(weighted.values())) > 1:
+            step["weights"] = weighted
+        return [{**step, **({"p": chance} if chance != 1 else {})}]
 
     def _translated(self, name: str, values: Values, where: str) -> Steps:
-        if name in _INLINE or name in _CHOICES:
-            return [_choice(self, name, values, where)]
         if _BROKEN in values:
             raise RefusedError(f"albumentations cannot save it: {values[_BROKEN].rstrip('.')}")
+        if name in _WHY:
+            raise RefusedError(_WHY[name])
         if name in _NOTHING:
             if name != "NoOp":
                 self.notes.append(f"{where}: left out; a loader makes tensors of what a policy gives")
@@ -111,18 +142,18 @@ class _Found:
         full, own = _parameters(name, values)
         chance = float(values.get("p", full["p"]))
         if name in _EQUAL:
+            if name == "CenterCrop":
+                self.notes.append(f"{where}: where the margin is odd, it lies one pixel further right and down here")
             interpolation = full.get("interpolation", 1)
             if interpolation not in _LINEAR:
                 self.notes.append(f"{where}: resamples linearly, not by {_NAMES.get(interpolation, interpolation)}")
             steps = _EQUAL[name](full)
-            if chance != 1 and len(steps) > 1:
-                raise RefusedError(f"it takes {len(steps)} steps here, whose coins for p {chance:g} would differ")
-            return [{**step, **({"p": chance * step.get("p", 1.0)} if chance != 1 else {})} for step in steps]
+            return _together(steps, chance, name)
         if name in UNAVAILABLE:
             raise RefusedError(UNAVAILABLE[name])
         if name in SUMMARIES:
             return [{"do": f"albumentations.{name}", **own, **({"p": chance} if chance != 1 else {})}]
-        raise RefusedError(_WHY.get(name, "there is no such step"))
+        raise RefusedError("there is no such step")
 
     def settings(self, root: Values) -> dict[str, Any]:
         """What a `Compose` says of boxes, as a policy's settings."""
@@ -156,7 +187,7 @@ def _parameters(name: str, values: Values) -> tuple[dict[str, Any], dict[str, An
         raise RefusedError("albumentations 2.0.8 has no such transform")
     # What some transforms save, they do not take: the settings of the class that they are made of.
     known = inspect.signature(kind.__init__).parameters
-    saved = _plain(kind()) if name in SUMMARIES else {}
+    saved = _default(kind)
     surplus = {key for key in saved if key not in known} | {"__class_fullname__", "__name__"}
     given = {key: value for key, value in values.items() if key not in surplus}
     strict = {"strict": True} if "InitSchema" in vars(kind) else {}
@@ -169,6 +200,21 @@ def _parameters(name: str, values: Values) -> tuple[dict[str, Any], dict[str, An
         raise RefusedError(one_line(error)) from error
     own = {key: value for key, value in full.items() if key not in {"p", *surplus} and value != saved.get(key)}
     return full, own
+
+
+def _default(kind: type[Any]) -> dict[str, Any]:
+    """What is saved of a transform with its defaults; nothing where it has none for something."""
+    needed = [
+        name
+        for name, parameter in inspect.signature(kind.__init__).parameters.items()
+        if name != "self" and parameter.default is parameter.empty
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return {} if needed else _plain(kind())
+        except ValueError:  # one of two must be given
+            return {}
 
 
 def _plain(transform: Any) -> dict[str, Any]:
@@ -256,6 +302,35 @@ def _shift_scale_rotate(values: Values) -> Steps:
     )
 
 
+def _center_crop(values: Values) -> Steps:
+    if values["pad_if_needed"]:
+        _constant(values)
+        if values["pad_position"] != "center":
+            raise RefusedError(f"pad_position {values['pad_position']}")
+    return [{"do": "center_crop", "size": [values["width"], values["height"]], "fill": _fill(values)}]
+
+
+def _side(do: str, values: Values) -> Steps:
+    longest = values["max_size"]
+    if values["max_size_hw"] is not None or longest is None:
+        raise RefusedError("max_size_hw, and here one side has a length")
+    step: dict[str, Any] = {"do": do, "sizes": longest if isinstance(longest, list) else [longest]}
+    return [{**step, "most": None} if do == "resize_short" else step]
+
+
+def _pad(values: Values) -> Steps:
+    _constant(values)
+    place = {"center": "center", "top_left": "corner", "random": "random"}.get(values["position"])
+    if place is None:
+        raise RefusedError(f"position {values['position']}")
+    least = [values["min_width"], values["min_height"]]
+    multiples = {values["pad_width_divisor"], values["pad_height_divisor"]}
+    if len(multiples) > 1 or (None in least and any(least)):
+        raise RefusedError("width and height have different rules")
+    least = [1 if side is None else side for side in least]
+    return [{"do": "pad", "least": least, "multiple": multiples.pop() or 1, "place": place, "fill": _fill(values)}]
+
+
 def _resized_crop(values: Values) -> Steps:
     height, width = values["size"]
     return [
@@ -278,21 +353,25 @@ _EQUAL: Mapping[str, Callable[[Values], Steps]] = {
     "VerticalFlip": lambda _: [{"do": "vflip"}],
     "Resize": lambda values: [{"do": "resize", "size": [values["width"], values["height"]]}],
     "RandomResizedCrop": _resized_crop,
+    "Transpose": lambda _: [{"do": "transpose"}],
+    "RandomRotate90": lambda _: [{"do": "rot90"}],
+    "D4": lambda _: [{"do": "rot90"}, {"do": "hflip", "p": 0.5}],
+    "SquareSymmetry": lambda _: [{"do": "rot90"}, {"do": "hflip", "p": 0.5}],
+    "CenterCrop": _center_crop,
+    "LongestMaxSize": lambda values: _side("resize_long", values),
+    "SmallestMaxSize": lambda values: _side("resize_short", values),
+    "PadIfNeeded": _pad,
     "Rotate": _rotate,
     "Affine": _affine,
     "ShiftScaleRotate": _shift_scale_rotate,
     "Normalize": _normalize,
 }
 
-_CHOICES: frozenset[str] = frozenset()
-
-
-def _choice(found: _Found, name: str, values: Values, where: str) -> dict[str, Any]:
-    del found, values, where
-    raise RefusedError(f"{name} has no equal")
-
+_CHOICES = frozenset({"OneOf", "OneOrOther"})
 
 _WHY: Mapping[str, str] = {
+    "SomeOf": "several of some options are chosen at once, and here one is",
+    "RandomOrder": "the order is drawn, and here it is fixed",
     "Mosaic": "its other images come with each call; the step mosaic takes them from the dataset",
     "Lambda": "a function cannot be written into a policy",
 }

@@ -52,7 +52,7 @@ def export(policy: Policy) -> Exported:
     return Exported(pipeline, text, unknown, notes)
 
 
-_CUTTING = {"RandomResizedCrop", "RandomRotation", "RandomAffine"}
+_CUTTING = {"CenterCrop", "RandomResizedCrop", "RandomRotation", "RandomAffine"}
 
 
 def _flat(calls: list[Call]) -> list[Call]:
@@ -123,6 +123,12 @@ def _affine(values: Values) -> list[Call]:
     ]
 
 
+def _center_crop(values: Values) -> list[Call]:
+    if any(values["fill"]):
+        raise RefusedError("CenterCrop fills with black")
+    return [("CenterCrop", {"size": values["size"][::-1]})]
+
+
 def _jitter(**ranges: Any) -> list[Call]:
     hue = ranges.pop("hue_deg", None)
     given: dict[str, Any] = {key: tuple(value) for key, value in ranges.items()}
@@ -156,6 +162,8 @@ _EQUAL: Mapping[str, Callable[[Values], list[Call]]] = {
         )
     ],
     "affine": _affine,
+    "grayscale": lambda _: [("RandomGrayscale", {})],
+    "center_crop": _center_crop,
     "color_jitter": lambda values: _jitter(**values),
     "brightness": lambda values: _jitter(brightness=values["factor"]),
     "contrast": lambda values: _jitter(contrast=values["factor"]),
@@ -164,7 +172,7 @@ _EQUAL: Mapping[str, Callable[[Values], list[Call]]] = {
     "normalize": _normalize,
 }
 
-_CHANCE = {"RandomHorizontalFlip", "RandomVerticalFlip", "RandomZoomOut"}
+_CHANCE = {"RandomHorizontalFlip", "RandomVerticalFlip", "RandomZoomOut", "RandomGrayscale"}
 
 _WHY = {
     "crop": "RandomResizedCrop needs a resize right after it",
