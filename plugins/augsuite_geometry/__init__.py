@@ -86,4 +86,3 @@ def augsuite_transforms() -> Iterator[TransformSpec]:
         Ref("augsuite_geometry.normalize:Normalize"),
         f"{_TORCHVISION}.Normalize",
     )
-
