@@ -259,7 +259,7 @@ def _rotate(values: Values) -> Steps:
     if values["crop_border"]:
         raise RefusedError("crop_border, and the canvas keeps its size here")
     if values["rotate_method"] != "largest_box":
-        raise RefusedError("rotate_method ellipse; say `boxes: ellipse` in the policy instead")
+        raise RefusedError("rotate_method ellipse; say `box_from: ellipse` in the policy instead")
     return [{"do": "rotate", "max_deg": _either_way("limit", values["limit"]), "fill": _fill(values)}]
 
 

@@ -39,6 +39,40 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page}: {target} does not exist"
 
 
+def test_every_transform_is_on_its_page():
+    """A row for each, as it is declared."""
+    page = (ROOT / "docs" / "transforms.md").read_text(encoding="utf-8")
+    rows = {row for row in page.splitlines() if row.startswith("| `")}
+    own = {name: spec for name, spec in registry.default().transforms().items() if "." not in name}
+    declared = {f"| `{name}` | {spec.summary} | {spec.source or '-'} |" for name, spec in own.items()}
+    assert declared - rows == set(), "rows that are missing in docs/transforms.md"
+    assert rows - declared == set(), "rows of docs/transforms.md that are declared otherwise, or not at all"
+
+
+def test_the_torch_dataset_of_the_page_works():
+    """The class that docs/augment.md shows, in a loader of two workers: the same as without."""
+    torch = pytest.importorskip("torch")
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("cv2")
+    import augsuite
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "augment.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if "torch.utils.data.Dataset" in block)
+    space = {"torch": torch}
+    exec(block, space)
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    inner = [(np.roll(picture, row, axis=1), np.array([[1.0, 2, 30, 20]]), np.array([row])) for row in range(6)]
+    shown = space["Augmented"](inner, augsuite.policy([{"do": "rotate"}, {"do": "hflip", "p": 0.5}]))
+    epochs = []
+    for shown.epoch in (0, 1):
+        loaded = [list(torch.utils.data.DataLoader(shown, batch_size=None, num_workers=workers)) for workers in (0, 2)]
+        for first, second in zip(*loaded, strict=True):
+            for left, right in zip(first, second, strict=True):
+                assert np.array_equal(np.asarray(left), np.asarray(right))
+        epochs.append(np.stack([np.asarray(image) for image, _, _ in loaded[0]]))
+    assert not np.array_equal(*epochs)
+
+
 @pytest.fixture
 def negative_plugin(tmp_path):
     """The plugin of docs/hooks.md, written as the page shows it, with the metadata that an installer would leave."""
