@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from augsuite import boxes as box
+from augsuite.augment.bend import Bend
 from augsuite.augment.plan import Erase, PixelOp, Warp
 from augsuite.augment.polygons import Polygon, clip_polygon, polygon_area
 from augsuite.augment.warp import Affine, Frame, Rect, compose, is_aligned, pixels_of
@@ -125,7 +127,12 @@ def _inside(erase: Erase, width: int, height: int) -> list[tuple[int, int, int, 
 
 
 def _holes(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int) -> list[Polygon]:
-    """The rectangles that are seen, as convex polygons on the first canvas, cut to what is seen of it."""
+    """The rectangles that are seen, as convex polygons on the first canvas, cut to what is seen of it.
+
+    Displacements are left out: they move a rectangle and its surroundings alike, by a few pixels.
+    """
+    if any(isinstance(op, Warp) and op.matrix[6:] != (0, 0, 1) for op in ops):
+        return _holes_in_perspective(ops, width, height)
     back = np.eye(3)
     region = _rectangle(0, 0, width, height)
     holes: list[Polygon] = []
@@ -137,6 +144,30 @@ def _holes(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int) -> li
         elif isinstance(op, Erase):
             holes += [_moved(_rectangle(*rect), back) for rect in _inside(op, width, height)]
     return [hole for hole in (clip_polygon(hole, region) for hole in holes) if hole]
+
+
+def _holes_in_perspective(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int) -> list[Polygon]:
+    """As `_holes`, each rectangle followed canvas by canvas, so that nothing beyond a horizon is ever looked at."""
+    warps = [msgspec.structs.replace(op, field=None) for op in ops if isinstance(op, Warp)]
+    whole, frame = Bend(width, height, warps), np.array(_rectangle(0, 0, width, height), np.float64)
+    sizes = [(width, height), *((warp.width, warp.height) for warp in warps)]
+    holes: list[Polygon] = []
+    passed = 0
+    for op in ops:
+        if isinstance(op, Warp):
+            passed += 1
+        elif isinstance(op, Erase):
+            shown = _corners(Bend(width, height, warps[:passed]).cut(frame))
+            later = Bend(*sizes[passed], warps[passed:])
+            for rect in _inside(op, *sizes[passed]):
+                seen = later.cut(np.array(clip_polygon(_rectangle(*rect), shown), np.float64).reshape(-1, 2))
+                if len(seen):
+                    holes.append(_corners(whole.back(seen)))
+    return holes
+
+
+def _corners(ring: Square) -> Polygon:
+    return [(float(x), float(y)) for x, y in ring]
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augsuite.augment import Field, Plan, Warp, render
+from augsuite.augment import Erase, Field, Plan, Warp, render
 from augsuite.augment.checking import warp_problem
+from augsuite.augment.erasing import erased_share
 from augsuite.augment.plan import Origin
 from augsuite.augment.transforms import make
 from augsuite.dataset import Sample
@@ -120,3 +121,26 @@ def test_grid_distortion_keeps_the_edges():
 def test_elastic_that_could_fold_is_refused():
     with pytest.raises(ConfigError, match=r"expected cells \* shift_frac of at most 0.2, got 0.8"):
         make("elastic", {"cells": 8, "shift_frac": 0.1}, "policy")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_erased_in_perspective_counts_as_not_seen(seed):
+    """Points all over a box, each followed by hand: those that land in an erased rectangle and are still seen at the end."""
+    rng = np.random.default_rng(seed)
+    squeeze = Warp((1, 0.1, 5, 0, 1, 0, rng.uniform(-0.002, 0.004), rng.uniform(-0.002, 0.004), 1), 160, 120)
+    grow = Warp((1.3, 0, -30, 0, 1.3, -10, 0, 0, 1), 150, 130)
+    left, top = rng.integers(10, 60, 2).tolist()
+    erase = Erase(((left, top, left + 50, top + 40),))
+    tilt = Warp((1, 0, 0, 0.05, 1, 0, 0.001, -0.001, 1), 150, 130)
+    boxes = np.array([[20.0, 15.0, 100.0, 90.0]])
+    points = np.stack(np.meshgrid(np.linspace(20, 100, 401), np.linspace(15, 90, 401)), axis=2).reshape(-1, 2)
+    hit, seen = np.zeros(len(points), bool), np.ones(len(points), bool)
+    for op in (squeeze, grow, erase, tilt):
+        if isinstance(op, Erase):
+            hit = (points >= [left, top]).all(axis=1) & (points < [left + 50, top + 40]).all(axis=1)
+            continue
+        x, y, w = np.reshape(op.matrix, (3, 3)) @ np.column_stack([points, np.ones(len(points))]).T
+        points = np.stack([x / w, y / w], axis=1)
+        seen &= (points >= 0).all(axis=1) & (points < [op.width, op.height]).all(axis=1)
+    found = erased_share((squeeze, grow, erase, tilt), 160, 120, boxes)[0]
+    assert abs(found - (hit & seen).mean()) < 0.01
