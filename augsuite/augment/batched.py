@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.augment import resample
+from augsuite.augment.affine import IDENTITY, Affine, compose, invert, is_aligned
 from augsuite.augment.collage import Collage
 from augsuite.augment.erasing import paint
 from augsuite.augment.plan import Erase, PixelOp, Warp
 from augsuite.augment.policies import Policy
 from augsuite.augment.render import Rendered, arrange
 from augsuite.augment.transforms import instance
-from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, compose, invert, is_aligned, pixels_of
+from augsuite.augment.warp import Course, Frame, pixels_of
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from augsuite import boxes as box
 from augsuite.augment import resample
+from augsuite.augment.affine import Affine, compose, is_aligned
 from augsuite.augment.moving import moved
 from augsuite.augment.plan import Fill, Warp
-from augsuite.augment.warp import Affine, Course, Frame, compose, is_aligned, pixels_of
+from augsuite.augment.warp import Course, Frame, pixels_of
 from augsuite.dataset import ArraySource, Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.rle import Mask

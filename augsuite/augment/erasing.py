@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite import boxes as box
+from augsuite.augment.affine import Affine, Rect, compose, is_aligned
 from augsuite.augment.bend import Bend
 from augsuite.augment.plan import Erase, PixelOp, Warp
 from augsuite.augment.polygons import Polygon, clip_polygon, polygon_area
-from augsuite.augment.warp import Affine, Frame, Rect, compose, is_aligned, pixels_of
+from augsuite.augment.warp import Frame, pixels_of
 from augsuite.boxes import Boxes
 from augsuite.dataset.images import Image
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from augsuite.augment.affine import compose, invert
 from augsuite.augment.bend import Part
 from augsuite.augment.remap import lookup
 from augsuite.augment.resample import BACK, HALF, is_lattice, opencv
-from augsuite.augment.warp import Course, compose, invert
+from augsuite.augment.warp import Course
 from augsuite.dataset.sample_shapes import Lazy, Shapes, Window, trimmed
 from augsuite.dataset.shapes import rectangle
 

@@ -12,6 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from augsuite.augment import resample
+from augsuite.augment.affine import IDENTITY, Affine, is_aligned
 from augsuite.augment.erasing import paint
 from augsuite.augment.moving import moved
 from augsuite.augment.placing import place
@@ -19,7 +20,7 @@ from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
 from augsuite.augment.pointwise import operate
 from augsuite.augment.remap import remap
 from augsuite.augment.transforms import instance
-from augsuite.augment.warp import IDENTITY, Affine, Course, Frame, is_aligned, pixels_of
+from augsuite.augment.warp import Course, Frame, pixels_of
 from augsuite.boxes import Boxes, clip
 from augsuite.dataset import ArraySource, FileSource, Sample
 from augsuite.dataset.images import Image, read_size

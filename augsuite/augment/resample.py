@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-from augsuite.augment.warp import IDENTITY, Affine, compose, invert
+from augsuite.augment.affine import IDENTITY, Affine, compose, invert
 from augsuite.dataset import FileSource
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source

@@ -10,9 +10,9 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
+from augsuite.augment.affine import IDENTITY, Affine
 from augsuite.augment.collage import Collage, Layer, Piece, join
 from augsuite.augment.covering import covered, rectangle, union, within
-from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
 from augsuite.dataset.sample_shapes import Window
 from augsuite.errors import DataError

@@ -12,9 +12,9 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
+from augsuite.augment.affine import IDENTITY, Affine
 from augsuite.augment.collage import Collage, Layer, Piece, join
 from augsuite.augment.covering import covered
-from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
 from augsuite_mix.partners import others, shared_targets
 

@@ -12,8 +12,8 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
+from augsuite.augment.affine import IDENTITY, Affine
 from augsuite.augment.collage import Collage, Layer, Part, Piece, join
-from augsuite.augment.warp import IDENTITY, Affine
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.dataset.sample import Source

@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Meta
 
 from augsuite.augment import Scene
+from augsuite.augment.affine import Affine
 from augsuite.augment.collage import Collage, Layer, Part, Piece, as_array, join
-from augsuite.augment.warp import Affine
 from augsuite.dataset import Sample
 from augsuite.dataset.sample import Source
 from augsuite_mix.partners import others, shared_targets
