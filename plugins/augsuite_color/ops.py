@@ -23,7 +23,7 @@ GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in grey: ITU-R BT.601, as OpenCV, Pillow and torchvision have them."""
 
 LEVELS = np.arange(256, dtype=np.float64)
-_STRIP = 1 << 16  # bytes of uint8 pixels turned at once, so that their float copies stay in the processor's cache
+_STRIP = 1 << 15  # bytes of uint8 pixels turned at once, so that their float copies stay in the processor's cache
 
 
 def check_range(name: str, low_high: tuple[float, float]) -> None:
@@ -94,15 +94,20 @@ def turn_hsv(image: Image, saturation: float = 1.0, hue_deg: float = 0.0, value:
     step = max(1, _STRIP // max(1, 3 * width))
     change = np.array([[1, 0, 0, hue_deg % 360], [0, saturation, 0, 0], [0, 0, value, 0]], np.float32)
     limits = _row(width, np.inf, 1, 255)
+    # Two strips are used again and again: new ones can cost more in page faults than the work in them.
+    first = np.empty((min(step, height), width, 3), np.float32)
+    second = np.empty_like(first)
     for top in range(0, height, step):
-        pixels = image[top : top + step].astype(np.float32)
-        strip = np.asarray(cv2.transform(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), change), np.float32)
+        rows = min(step, height - top)
+        pixels, strip = first[:rows], second[:rows]
+        np.copyto(pixels, image[top : top + rows])
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV, dst=strip)
+        cv2.transform(strip, change, dst=pixels)
         if saturation > 1 or value > 1:
-            flat = strip.reshape(
-                len(strip), -1
-            )  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
+            flat = pixels.reshape(rows, -1)  # rows of 3 * width numbers: numpy is slow where the last axis is 3 long
             np.minimum(flat, limits, out=flat)
-        cv2.convertScaleAbs(cv2.cvtColor(strip, cv2.COLOR_HSV2RGB), dst=result[top : top + step])
+        cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB, dst=strip)
+        cv2.convertScaleAbs(strip, dst=result[top : top + rows])
     return result
 
 
