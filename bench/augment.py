@@ -76,20 +76,31 @@ def main() -> None:
     found = []
     for path in options.data or [str(Path(data_root, name)) for name in ("raccoon", "bccd")]:
         data = augsuite.read(path)
+        name = Path(path).name
         if options.stages:
-            print_stages(Path(path).name, data)
-        elif options.workers:
-            found += loaded(Path(path).name, data, options.workers)
+            print_stages(name, data)
+            continue
+        if options.workers:
+            groups = [loaded(name, data, options.workers)]
         else:
-            for task in tasks(data):
-                if not options.only or options.only in task.name:
-                    found += measured(Path(path).name, task, len(data), options.rounds)
+            chosen = [task for task in tasks(data) if not options.only or options.only in task.name]
+            groups = (measured(name, task, len(data), options.rounds) for task in chosen)
+        for rows in groups:
+            found += rows
+            if not options.json:
+                print_rows(rows)
     if options.json:
         print(json.dumps(found, indent=1))
-    else:
-        for row in found:
-            goal = f"goal {row['goal']:g}: {'met' if row['times'] >= row['goal'] else 'MISSED'}" if row["goal"] else ""
-            print("{data:8} {task:22} {name:26} {ms:8.2f} ms  {times:6.2f}x  {goal}".format(**{**row, "goal": goal}))
+
+
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """A line for each contender."""
+    for row in rows:
+        goal = f"goal {row['goal']:g}: {'met' if row['times'] >= row['goal'] else 'MISSED'}" if row["goal"] else ""
+        print(
+            "{data:8} {task:22} {name:26} {ms:8.2f} ms  {times:6.2f}x  {goal}".format(**{**row, "goal": goal}),
+            flush=True,
+        )
 
 
 def measured(data: str, task: Task, images: int, rounds: int) -> list[dict[str, Any]]:
