@@ -33,9 +33,14 @@ def packed(extra: Extra, rows: NDArray[np.int64], without: Collection[str] = ())
 
 
 def said_of(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The extras that say something, as JSON can hold them: how a number was spelled is a text, which may be empty."""
+    """The extras that say something, as JSON can hold them.
+
+    How a number was spelled is a text, which may be empty; a text under such a key that is no spelling stands in a list.
+    """
     return {
-        key: bytes(value).decode() if isinstance(value, Raw) and is_spelling(key) else value
+        key: (bytes(value).decode() if isinstance(value, Raw) else [value] if isinstance(value, str) else value)
+        if is_spelling(key)
+        else value
         for key, value in values
         if value is not ABSENT and value is not UNREAD
     }
@@ -83,6 +88,8 @@ def decode(text: str | bytes | Raw, where: str) -> Mapping[str, Any]:
         for key, value in said.items():
             if is_spelling(key) and isinstance(value, str):
                 said[key] = spelling(value)
+            elif is_spelling(key) and isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+                said[key] = value[0]
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         problem = " ".join(str(error).split())
         shown = text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")

@@ -427,3 +427,14 @@ def test_any_shapes_are_read_or_refused_and_come_back(shapes, more, skip, tmp_pa
         back = augsuite.read(folder / "out", "labelme")
         if not losses["boxes"]:
             assert back.annotations.boxes == pytest.approx(data.annotations.boxes, nan_ok=True)
+
+
+@pytest.mark.parametrize("target", ["parquet", "webdataset", "imagefolder"])
+def test_the_version_of_the_tool_goes_through_formats_that_keep_everything(target, tmp_path, image_file):
+    image_file(tmp_path / "in" / "a.jpg", (64, 48))
+    shape = {"label": "cat", "points": [[1, 2], [30, 40]], "shape_type": "rectangle"}
+    content = {"version": "2.3.0", "shapes": [shape], "imagePath": "a.jpg", "imageHeight": 48, "imageWidth": 64}
+    (tmp_path / "in" / "a.json").write_text(json.dumps(content))
+    augsuite.convert(tmp_path / "in", tmp_path / "out", target)
+    augsuite.convert(tmp_path / "out", tmp_path / "back", "labelme")
+    assert json.loads((tmp_path / "back" / "a.json").read_text())["version"] == "2.3.0"
