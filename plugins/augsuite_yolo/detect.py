@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from augsuite.dataset.files import is_image, read_head, scan
@@ -57,7 +58,7 @@ def _is_label(file: Path) -> bool | None:
         head = read_head(file, 1 << 12)
     except OSError:
         return False
-    line, _, _ = head.strip().partition(b"\n")
+    line, _, _ = head.removeprefix(codecs.BOM_UTF8).strip().partition(b"\n")
     words = line.split()
     if not words:
         return None

@@ -124,11 +124,12 @@ class Listing:
         return base in self.tree.files(folder) or label_base(base) in self.tree.files(self.label_folder(folder))
 
     def label_folder(self, folder: str) -> str:
-        """Where the labels of a folder's images are: in `labels` for `images`, or beside them."""
+        """Where the labels of a folder's images are: in `labels` for `images`, beside them, or in `labels` below."""
         if folder not in self._label_folders:
             spelled = "/".join("images" if part.lower() in IMAGE_WORDS else part for part in folder.split("/"))
             places = [label_folder(spelled, word) for word in LABEL_WORDS]
-            found = [place for place in (*places, folder) if any(map(is_label, self.tree.files(place)))]
+            below = [slashed(folder) + word for word in LABEL_WORDS]  # as Ultralytics leaves its predictions
+            found = [place for place in (*places, folder, *below) if any(map(is_label, self.tree.files(place)))]
             self._label_folders[folder] = found[0] if found else places[0]
         return self._label_folders[folder]
 

@@ -565,3 +565,19 @@ def test_supervision_reads_what_we_write_and_we_read_what_it_writes(tmp_path, im
     order = np.argsort(back.images.names[back.annotations.image_rows], kind="stable")
     # it writes five decimals
     np.testing.assert_allclose(back.boxes()[order], data.boxes()[[0, 2, 1]], atol=3e-3)
+
+
+def test_predictions_as_ultralytics_leaves_them(tmp_path, image_file):
+    image_file(tmp_path / "a b.jpg", (64, 48))
+    put(tmp_path, "labels/a b.txt", "1 0.5 0.5 0.25 0.5 0.91\n")
+    data = conversion.read(tmp_path)
+    assert data.images.files.tolist() == ["a b.jpg"]
+    assert data.annotations.boxes.tolist() == [[0.5, 0.5, 0.25, 0.5]]
+    assert data.annotations.extra["score"].tolist() == [0.91]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_number(tmp_path, image_file):
+    image_file(tmp_path / "images" / "a.jpg", (64, 48))
+    put(tmp_path, "labels/a.txt", "\ufeff1\t0.5\t0.5\t0.25\t0.5\r\n")
+    data = conversion.read(tmp_path)
+    assert data.annotations.boxes.tolist() == [[0.5, 0.5, 0.25, 0.5]]
