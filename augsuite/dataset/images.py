@@ -60,8 +60,8 @@ def decode(path: Path, reduce: int = 1, rows: tuple[int, int] | None = None) -> 
             `reduce` counted from the top left, so that a cut block stands at the right and bottom; other files at full size,
             and so a JPEG that EXIF turns or mirrors, and whose sides are no multiples: its cut blocks would stand elsewhere.
         rows: how many rows of the upright, full-size image are needed, from the top, and how many it has: where that is cheaper, the
-            lower ones are left out, and a file that breaks off among them goes unnoticed. A file that has another number is
-            decoded whole.
+            lower ones are left out, and damage to them goes unnoticed. A file that has another number, or breaks off, is decoded
+            whole.
 
     Returns:
         `(H, W, 3)` uint8 RGB, upright. Grey is repeated, alpha is dropped, palette is resolved, 16 bits keep the upper 8.

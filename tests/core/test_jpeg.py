@@ -96,3 +96,12 @@ def test_real_photographs(capfd):
         part = images.decode(path, 1, (len(whole) // 3, len(whole)))
         assert np.array_equal(part[: len(whole) // 3], whole[: len(whole) // 3])
     assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_breaks_off_is_noticed_whatever_is_needed(tmp_path):
+    from augsuite.errors import DataError
+
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo()[:-200])
+    with pytest.raises(DataError):
+        images.decode(path, 1, (10, 301))
