@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -194,7 +195,7 @@ class _Stage:
     def scene(self, pool: int, row: int) -> Scene:
         return Scene(*self._size, self._boxes, pool=pool, row=row)
 
-    @property
+    @cached_property
     def _size(self) -> tuple[int, int]:
         last = next((op for op in reversed(self._plan.ops) if isinstance(op, Warp)), self._start.source)
         return last.width, last.height
