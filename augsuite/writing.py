@@ -254,18 +254,22 @@ def check_target(data: Dataset | None, target: Path, overwrite: bool, source: Pa
 
     Args:
         data: what is about to be written, where it is known: a folder that holds its images is refused.
-        target: the folder to write; nothing is refused where it does not exist or is empty.
+        target: the folder to write; one that does not exist or is empty is only refused within the source.
         overwrite: whether a dataset there may be replaced.
-        source: what was read, where it is known: a folder that holds it, or that lies in it, is refused.
+        source: what was read, where it is known: a folder that holds it is refused, and so is one that lies in it, even a new one,
+            which would be read as a part of it the next time.
 
     Raises:
         ConfigError: if it is refused.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not overwrite:
-        raise ConfigError(f"{target}: exists already. Choose another folder, or pass --overwrite to replace it.")
     place = target.resolve()
+    new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not new and not overwrite:
+        raise ConfigError(f"{target}: exists already. Choose another folder, or pass --overwrite to replace it.")
+    if new:
+        if source is not None and source.is_dir() and source.resolve() in place.parents:
+            raise ConfigError(f"{target}: would become part of the dataset that is being read. Choose another folder.")
+        return
     if not target.is_dir() or place in (Path.cwd(), *Path.cwd().parents) or place == Path.home():
         raise ConfigError(f"{target}: will not be replaced by a dataset. Choose another folder.")
     if data is not None and any(folder.is_relative_to(place) for folder in _image_folders(data)):

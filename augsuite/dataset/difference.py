@@ -15,6 +15,7 @@ from augsuite.dataset.findings import Place, annotation_places, image_places
 from augsuite.dataset.image_matching import match_images
 from augsuite.dataset.stats import Spread
 from augsuite.dataset.tables import ABSENT, Dataset
+from augsuite.errors import ConfigError
 
 Rows = NDArray[np.int64]
 
@@ -115,7 +116,10 @@ def diff(
 
     Raises:
         DataError: if boxes are stored as fractions of images whose size cannot be found.
+        ConfigError: if the tolerance is negative or no number.
     """
+    if not tolerance >= 0:
+        raise ConfigError(f"tolerance: expected pixels from 0 up, got {tolerance:g}.")
     first, second = with_sizes(first), with_sizes(second)
     left, right = match_images(first, second)
     gone, come = np.setdiff1d(np.arange(len(first)), left), np.setdiff1d(np.arange(len(second)), right)

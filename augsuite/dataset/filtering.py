@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -50,6 +51,9 @@ def filter(  # noqa: A001 - the word that users know; the built-in is not needed
         ConfigError: if a name does not exist, or the expression is none.
         DataError: if a condition needs the size of an image, and neither annotations nor image file say it.
     """
+    for name, limit in (("min_side", min_side), ("max_side", max_side), ("min_area", min_area), ("max_area", max_area)):
+        if limit is not None and math.isnan(limit):
+            raise ConfigError(f"{name}: expected a number, got {limit:g}.")
     if splits is not None:
         data = data.take(np.flatnonzero(in_splits(data, splits)))
     chosen = np.ones(len(data.annotations), bool)

@@ -35,17 +35,17 @@ def locate(name: str | os.PathLike[str]) -> Path:
             return descended(given)
     except (OSError, ValueError):  # too long, or a null character: no file can be called so
         raise ConfigError(f"{os.fspath(name)[:80]!r} cannot be a path or the name of a dataset.") from None
-    known = named()
+    known, others = named(), fetchable()
     text = os.fspath(name)
     if text in known:
         return known[text]
     first, _, rest = text.partition("/")
     if first in known and rest and (known[first] / rest).exists():
         return known[first] / rest
-    if first in (others := fetchable()):
+    if first in others:
         raise ConfigError(f"{text}: is not on this machine yet. Fetch it with: augsuite datasets fetch {first}")
     raise ConfigError(
-        f"{text}: no such file or folder, and no dataset of that name. {nearest(text, [*known, *others])}"
+        f"{text}: no such file or folder, and no dataset of that name. {nearest(text, {*known, *others})}"
     )
 
 

@@ -27,7 +27,7 @@ def draw(data: Dataset, count: float, seed: int = 0, *, balance: Balance | None 
     Raises:
         ConfigError: if `count` or `balance` is no such value.
     """
-    if count < 0 or (isinstance(count, float) and count > 1):
+    if not count >= 0 or (isinstance(count, float) and count > 1):
         raise ConfigError(f"the number of images is an integer, or a share between 0.0 and 1.0; got {count}.")
     number = round(count * len(data)) if isinstance(count, float) else count
     order = np.random.default_rng(seed).permutation(len(data)).astype(np.int64)

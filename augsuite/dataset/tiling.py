@@ -80,6 +80,8 @@ def tiled(
         DataError: if an image is missing, cannot be read, or has another size than the annotations say.
         ConfigError: if the sizes make no sense, or the folder cannot be written.
     """
+    if not 0 <= min_visible_frac <= 1:
+        raise ConfigError(f"min_visible_frac: expected a share in [0, 1], got {min_visible_frac:g}.")
     with _limit(max_pixels):
         data = with_sizes(data)
     grid = Grid.of(_known_sizes(data), size, _overlap(size, overlap))
@@ -98,8 +100,10 @@ def tiled(
 
 
 def _overlap(size: tuple[int, int], overlap: float) -> tuple[int, int]:
-    across, down = (round(side * overlap) if overlap < 1 else int(overlap) for side in size)
-    if min(size) < 1 or overlap < 0 or across >= size[0] or down >= size[1]:
+    across, down = size
+    if 0 <= overlap < max(size):  # also no NaN
+        across, down = (round(side * overlap) if overlap < 1 else int(overlap) for side in size)
+    if min(size) < 1 or across >= size[0] or down >= size[1]:
         raise ConfigError(
             f"tiles of {size[0]} x {size[1]} that overlap by {overlap:g}: a tile needs a size, and the overlap must be less than that."
         )

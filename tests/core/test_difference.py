@@ -18,6 +18,7 @@ from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, o
 from augsuite.dataset.difference import ValueChange, diff
 from augsuite.dataset.overlaps import overlaps, pairwise_iou
 from augsuite.dataset.stats import Spread
+from augsuite.errors import ConfigError
 
 
 def dataset(rows, names=("a.jpg", "b.jpg", "c.jpg"), categories=("cat", "dog"), **images):
@@ -81,6 +82,9 @@ def test_the_tolerance():
     assert diff(dataset(ROWS), dataset(after)).moved.count == 4
     assert diff(dataset(ROWS), dataset(after), tolerance=0.5).equal
     assert diff(dataset(ROWS), dataset(after), tolerance=0.2).moved_px.max == pytest.approx(0.3)
+    for wrong in (-1, float("nan")):
+        with pytest.raises(ConfigError, match="tolerance"):
+            diff(dataset(ROWS), dataset(ROWS), tolerance=wrong)
 
 
 def test_images():

@@ -108,6 +108,11 @@ def test_every_edit_writes_the_sources_format_and_only_where_it_may(source, tmp_
     assert list((target / "Annotations").glob("*.xml"))
     with pytest.raises(ConfigError, match="is part of the dataset that is being read"):
         run(command, source, source, *arguments, "--overwrite")
+    (tmp_path / "link").symlink_to(source)
+    for within in (source / "new", source / "images" / "new", tmp_path / "link" / "new"):
+        with pytest.raises(ConfigError, match="would become part of the dataset that is being read"):
+            run(command, source, within, *arguments)
+        assert not within.exists()
     with pytest.raises(ConfigError, match="Did you mean 'coco'"):
         run(command, source, tmp_path / "other", *arguments, "--to", "cocoo")
     assert len(augsuite.read(source)) == 10

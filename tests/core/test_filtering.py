@@ -266,6 +266,8 @@ def test_sizes_are_read_from_the_files_where_a_condition_needs_them(tmp_path, im
 def test_a_fraction_is_one(data):
     with pytest.raises(ConfigError, match="min_area_frac: expected a fraction in"):
         data.filter(min_area_frac=5)
+    with pytest.raises(ConfigError, match="max_side: expected a number"):
+        data.filter(max_side=float("nan"))
 
 
 def test_the_command(tmp_path, real_data):

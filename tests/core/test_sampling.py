@@ -75,7 +75,7 @@ def test_a_balanced_draw_is_random_within_its_class(data):
     assert len(drawn) > 40  # of the 80 with a
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, -0.1])
+@pytest.mark.parametrize("count", [-1, 1.5, -0.1, float("nan")])
 def test_what_is_no_number_of_images_is_refused(data, count):
     with pytest.raises(ConfigError, match="number of images is an integer, or a share"):
         data.draw(count)

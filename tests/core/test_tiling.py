@@ -343,10 +343,15 @@ def test_an_image_of_another_size_is_an_error(data, tmp_path):
         build(wrong, tmp_path / "out")
 
 
-@pytest.mark.parametrize("overlap", [40, 1000, -1, 0.999])
+@pytest.mark.parametrize("overlap", [40, 1000, -1, 0.999, float("nan"), float("inf")])
 def test_overlap_must_be_less_than_a_tile(data, tmp_path, overlap):
     with pytest.raises(ConfigError, match="overlap"):
         build(data, tmp_path / "out", overlap=overlap)
+
+
+def test_the_share_that_is_seen_is_a_share(data, tmp_path):
+    with pytest.raises(ConfigError, match="expected a share"):
+        build(data, tmp_path / "out", min_visible_frac=float("nan"))
 
 
 def test_large_images_are_opened_on_request(data, tmp_path, monkeypatch):
