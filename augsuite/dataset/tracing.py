@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,12 +34,14 @@ class Place:
 def trace_images(now: Dataset, places: Sequence[Place | None]) -> Rows:
     """For each image of `now` the row among `places` where it stood, or -1.
 
-    By its file, else by its split and name, else by the end of a path that only one of them has.
+    By its file, else by its split and name, else by the end of a path that only one of them has; several of one name in their order.
     """
     by_file = {place.file: row for row, place in enumerate(places) if place and place.file}
     matched = np.array([by_file.get(file, -1) for file in now.images.files.tolist()], np.int64)
     taken = set(matched.tolist())
-    by_name = {(place.split, place.name): row for row, place in enumerate(places) if place and row not in taken}
+    named = [((place.split, place.name), row) for row, place in enumerate(places) if place and row not in taken]
+    often = Counter(key for key, _ in named)
+    by_name = {key: row for key, row in named if often[key] == 1}  # a writer keeps two of one name apart by their paths
     for row in np.flatnonzero(matched < 0).tolist():
         matched[row] = by_name.pop((now.images.splits[row], now.images.names[row]), -1)
     rest = np.flatnonzero(matched < 0).tolist()
@@ -58,6 +60,13 @@ def trace_images(now: Dataset, places: Sequence[Place | None]) -> Rows:
                 matched[row] = found
                 taken.add(found)
                 break
+    waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for key, row in reversed(named):
+        if row not in taken:
+            waiting[key].append(row)
+    for row in np.flatnonzero(matched < 0).tolist():
+        if same := waiting.get((now.images.splits[row], now.images.names[row])):
+            matched[row] = same.pop()
     return matched
 
 

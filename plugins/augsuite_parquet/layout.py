@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 SUFFIX = ".parquet"
-IMAGE = ("file_name", "filename", "image_path", "path", "image")
+IMAGE = ("file_name", "filename", "image_path", "path", "image", "img")
 OBJECTS = ("objects", "annotations")
 LABEL = ("label", "labels")
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}")

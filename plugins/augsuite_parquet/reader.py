@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,12 +65,13 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
     root = root_of(path).resolve()
     finder = Finder(root, ("", "images", "data"), allow_outside=intake.allow_outside)
     images = annotations = embedded = missing = 0
+    rows_of: Counter[str] = Counter()
     for file, column in zip(files, columns, strict=True):
         split = split_of(file, files)
         own_finder = replace(finder, folders=("", *_folders(root, file), "images", f"images/{split}", "data"))
         row = 0
         for group in _groups(file, column):
-            batch = read_batch(file, row, group, column, categories, ours=ours, intake=intake)
+            batch = read_batch(file, row, group, column, categories, ours=ours, intake=intake, before=rows_of[split])
             row += len(group)
             advance("reading", len(group))
             part = _part(batch, split, own_finder, categories, layout, images, annotations)
@@ -78,6 +80,7 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
             embedded += batch.embedded
             yield replace(part, root=root, extra=extra)
         missing += own_finder.missing
+        rows_of[split] += row
     if embedded:
         intake.note(
             f"{path}: {embedded:,} images are embedded in the Parquet files; they were read with their names and sizes, but are no "

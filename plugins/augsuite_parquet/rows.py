@@ -53,6 +53,7 @@ def read_batch(
     *,
     ours: bool,
     intake: Intake,
+    before: int = 0,
 ) -> Batch:
     """Read one batch.
 
@@ -64,9 +65,10 @@ def read_batch(
         categories: all categories.
         ours: whether the file says ids and splits as we write them, so that they can be trusted.
         intake: takes invalid rows.
+        before: how many rows the files before it have, which count in the names of images that have none.
     """
     try:
-        return _read_batch(file, first, group, columns, categories, ours=ours, intake=intake)
+        return _read_batch(file, first, group, columns, categories, ours=ours, intake=intake, before=before)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         said = " ".join(str(error).split())[:200]
         raise DataError(
@@ -83,8 +85,9 @@ def _read_batch(
     *,
     ours: bool,
     intake: Intake,
+    before: int = 0,
 ) -> Batch:
-    images, embedded = _images(group, columns.image, first)
+    images, embedded = _images(group, columns.image, before + first)
     sizes = _sizes(file, first, group, images.sizes, intake)
     good = np.array([bool(name) for name in images.names], bool)
     for row in np.flatnonzero(~good).tolist():

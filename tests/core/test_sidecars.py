@@ -261,3 +261,21 @@ def test_a_large_one_comes_back_whole(tmp_path):
     assert back.annotations.extra["coco.area"].tolist() == data.annotations.extra["coco.area"].tolist()
     assert (back.boxes() == data.boxes()).all()
     assert replace(back.images, extra={}).ids.tolist() == data.images.ids.tolist()
+
+
+@pytest.mark.parametrize("name", ["coco", *(name for name in THERE_AND_BACK if name != "imagefolder")])
+def test_images_of_one_name_and_without_files_come_back_each_as_it_was(tmp_path, name):
+    data = augsuite.Dataset(
+        augsuite.Images.of(["a.jpg", "a.jpg", "a.jpg"], [[30, 20]] * 3, [7, 3, 5], ["train", "train", "val"]),
+        augsuite.Categories.of(["cat"]),
+        augsuite.Annotations.of([0, 1, 2], [0, 0, 0], [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]], ids=[9, 8, 4]),
+        root=tmp_path,
+    )
+    augsuite.write(data, tmp_path / "out", name, sidecar=True)
+    back = augsuite.read(tmp_path / "out")
+    assert back.images.names.tolist() == ["a.jpg", "a.jpg", "a.jpg"]
+    assert back.images.splits.tolist() == ["train", "train", "val"]
+    assert back.images.ids.tolist() == [7, 3, 5]
+    assert back.annotations.ids.tolist() == [9, 8, 4]
+    assert back.annotations.image_rows.tolist() == [0, 1, 2]
+    assert back.boxes().round(6).tolist() == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]

@@ -162,3 +162,14 @@ def test_an_invalid_object_is_named_and_can_be_left_out(tmp_path):
     with pytest.raises(DataError, match=r"row 0: objects\[1\]: bbox: expected 4 numbers, got \[1.0, 2.0, inf, 4.0\]"):
         augsuite.read(folder)
     assert len(augsuite.read(folder, skip_invalid=True).annotations) == 1
+
+
+def test_embedded_images_of_two_shards_have_names_of_their_own(tmp_path, image_file):
+    image_file(tmp_path / "i.png", (30, 20))
+    content = (tmp_path / "i.png").read_bytes()
+    (tmp_path / "hf").mkdir()
+    for shard in range(2):
+        table = pa.table({"img": [{"bytes": content, "path": None}] * 2, "label": [0, 1]})
+        parquet.write_table(table, tmp_path / "hf" / f"train-0000{shard}-of-00002.parquet")
+    names = augsuite.read(tmp_path / "hf").images.names.tolist()
+    assert names == ["00000000.png", "00000001.png", "00000002.png", "00000003.png"]
