@@ -14,12 +14,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from augsuite.errors import ConfigError
 
@@ -53,6 +56,16 @@ def print_table(headings: list[str], rows: list[list[str]], *, right: frozenset[
     click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
+class Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """`1,234/s`, or nothing before there is a rate."""
+        speed = task.finished_speed or task.speed
+        said = "" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
+        return Text(said, style="progress.data.speed")
+
+
 def progress() -> Progress:
     """A progress display on stderr, with count, rate and time left; silent where stderr is no terminal."""
     console = Console(stderr=True)
@@ -60,6 +73,7 @@ def progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

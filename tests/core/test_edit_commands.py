@@ -8,8 +8,10 @@ from collections import Counter
 import msgspec
 import pytest
 from click.testing import CliRunner
+from rich.progress import Progress
 
 import augsuite
+from augsuite.commands.console import Rate, progress
 from augsuite.commands.filter import filter as filter_command
 from augsuite.commands.merge import merge
 from augsuite.commands.remap import remap
@@ -215,6 +217,19 @@ def test_each_source_and_the_target_take_their_own_options(source, tmp_path):
         5,
     ]  # the first pixel is 1, and corners belong to the box
     assert (tmp_path / "out" / "annotations" / "results.json").is_file()
+
+
+def test_progress_tells_the_rate():
+    now = [0.0]
+    with Progress(get_time=lambda: now[0], disable=True) as display:
+        task = display.add_task("work", total=1000)
+        for seconds in (0.0, 1.0, 2.0):
+            now[0] = seconds
+            display.advance(task, 150)
+        assert Rate().render(display.tasks[0]).plain == "150/s"
+        display.add_task("waits", total=5)
+        assert Rate().render(display.tasks[1]).plain == ""
+    assert any(isinstance(column, Rate) for column in progress().columns)
 
 
 @pytest.mark.parametrize(("command", "arguments"), COMMANDS, ids=lambda each: getattr(each, "name", ""))
