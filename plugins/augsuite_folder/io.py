@@ -30,6 +30,8 @@ def detect(path: Path) -> float:
     filled = {folder.name for folder in folders if _has_images(folder)}
     if not filled or names & _NO_CLASS or all(map(is_split, filled)):
         return 0.0
+    if any(scan(folder).files and folder.name not in filled for folder in folders):
+        return 0.0  # files that are no images say more than the names of the folders: `imgs` beside `xmls`
     return 0.5 if len(filled) > 1 else 0.3
 
 

@@ -88,3 +88,11 @@ def test_where_only_a_folder_below_is_a_dataset_it_is_named(tmp_path, image_file
     )
     with pytest.raises(ConfigError, match=r"its folder VOC2007 is voc\. Name .*/VOC2007 instead\.$"):
         augsuite.read(tmp_path / "VOCdevkit")
+
+
+def test_images_beside_a_folder_of_other_files_are_no_class(tmp_path, image_file):
+    image_file(tmp_path / "image_2" / "a.png", (8, 6))
+    (tmp_path / "label_2").mkdir()
+    (tmp_path / "label_2" / "a.txt").write_text("Car 0.00 0 -1.5 1 2 3 4 1 1 1 1 1 1 1\n")
+    with pytest.raises(ConfigError, match="no dataset format was recognised"):
+        augsuite.read(tmp_path)
