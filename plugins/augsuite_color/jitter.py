@@ -13,12 +13,11 @@ from augsuite_color.ops import (
     Angle,
     Factor,
     Table,
-    apply_table,
     blend_grey,
     blend_table,
     check_range,
-    compose,
     mean_grey,
+    scale_shift,
     turn_hsv,
 )
 
@@ -28,23 +27,21 @@ if TYPE_CHECKING:
     from augsuite.augment import Scene
 
 _PARTS = ("brightness", "contrast", "saturation", "hue_deg")
+_STILL = (1.0, 1.0, 1.0, 0.0)
 
 
 def _apply(image: Image, parts: Mapping[str, float]) -> Image:
-    """Do the parts in their order; what acts on each channel alone waits in one table until something else needs the pixels."""
-    waiting: Table | None = None
+    """Do the parts in their order."""
     for name, value in parts.items():
         if name == "brightness":
-            waiting = compose(waiting, blend_table(value))
-            continue
-        image, waiting = apply_table(image, waiting), None
-        if name == "contrast":
-            waiting = blend_table(value, mean_grey(image))
+            image = scale_shift(image, value)
+        elif name == "contrast":
+            image = scale_shift(image, value, (1 - value) * mean_grey(image))
         elif name == "saturation":
             image = blend_grey(image, value)
         elif value:
             image = turn_hsv(image, hue_deg=value)
-    return apply_table(image, waiting)
+    return image
 
 
 class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,9 +72,11 @@ class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
         """Draw the values and their order; a part whose range is the one value that changes nothing is left out."""
         del scene
-        values = {name: float(rng.uniform(*getattr(self, name))) for name in _PARTS}
-        order = [_PARTS[index] for index in rng.permutation(len(_PARTS))]
-        parts = [[name, values[name]] for name in order if values[name] != (0.0 if name == "hue_deg" else 1.0)]
+        ranges = (self.brightness, self.contrast, self.saturation, self.hue_deg)
+        # As `rng.uniform` does, which takes as long for one number as `random` for all.
+        values = [low + (high - low) * share for (low, high), share in zip(ranges, rng.random(4).tolist(), strict=True)]
+        order = rng.permutation(4).tolist()
+        parts = [[_PARTS[index], values[index]] for index in order if values[index] != _STILL[index]]
         return {"parts": parts} if parts else None
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:

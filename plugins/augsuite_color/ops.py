@@ -59,6 +59,16 @@ def apply_table(image: Image, table: Table | None) -> Image:
     return np.asarray(cv2.LUT(image, table.reshape(1, 256, -1)), np.uint8)
 
 
+def scale_shift(image: Image, factor: float, shift: float = 0.0) -> Image:
+    """`factor * image + shift`, rounded and cut to 0..255: half the time of a table and of looking it up.
+
+    In float32, so that what lies exactly between two levels may go the other way than in a table.
+    """
+    if shift == 0:
+        return np.asarray(cv2.convertScaleAbs(image, alpha=factor), np.uint8)
+    return np.asarray(cv2.addWeighted(image, factor, image, 0, shift), np.uint8)
+
+
 def compose(first: Table | None, second: Table) -> Table:
     """The table that does `first`, then `second`."""
     return second if first is None else second[first]

@@ -9,7 +9,17 @@ import msgspec
 import numpy as np
 
 from augsuite.dataset.images import Image
-from augsuite_color.ops import Factor, Table, apply_table, blend_table, check_range, compose, shift_table, turn_hsv
+from augsuite_color.ops import (
+    Factor,
+    Table,
+    apply_table,
+    blend_table,
+    check_range,
+    compose,
+    scale_shift,
+    shift_table,
+    turn_hsv,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -78,26 +88,23 @@ class Photometric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Do the parts that were drawn."""
-        before, after = self._tables(drawn)
         saturation, hue_deg = drawn.get("saturation", 1.0), drawn.get("hue_deg", 0.0)
         if saturation == 1 and hue_deg == 0:
-            return apply_table(image, compose(before, after) if after is not None else before)
-        return apply_table(turn_hsv(apply_table(image, before), saturation, hue_deg), after)
+            return apply_table(image, self.table(drawn))
+        contrast, last = drawn.get("contrast"), drawn.get("contrast_last")
+        if "brightness" in drawn:
+            image = scale_shift(image, 1.0, drawn["brightness"])
+        if contrast is not None and not last:
+            image = scale_shift(image, contrast)
+        image = turn_hsv(image, saturation, hue_deg)
+        return scale_shift(image, contrast) if contrast is not None and last else image
 
     def table(self, drawn: Mapping[str, Any]) -> Table | None:
         """What each value becomes, where neither saturation nor hue was drawn."""
         if drawn.get("saturation", 1.0) != 1 or drawn.get("hue_deg", 0.0) != 0:
             return None
-        before, after = self._tables(drawn)
-        return before if after is None else compose(before, after)
-
-    def _tables(self, drawn: Mapping[str, Any]) -> tuple[Table | None, Table | None]:
-        """What happens before saturation and hue, and what after."""
         before = shift_table(drawn["brightness"]) if "brightness" in drawn else None
-        if "contrast" not in drawn:
-            return before, None
-        contrast = blend_table(drawn["contrast"])
-        return (before, contrast) if drawn["contrast_last"] else (compose(before, contrast), None)
+        return compose(before, blend_table(drawn["contrast"])) if "contrast" in drawn else before
 
     def apply_tensors(
         self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor

@@ -84,6 +84,16 @@ def test_photometric_order_by_hand():
     assert Photometric().apply(blue.copy(), drawn).tolist() == [[[0, 0, 128]]]
 
 
+@pytest.mark.parametrize(
+    ("factor", "shift"), [(0.0, 0.0), (0.37, 0.0), (1.61, 0.0), (1.0, -31.6), (0.6, 47.3), (1.4, -51.2)]
+)
+def test_a_line_is_what_its_table_is(factor, shift):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    found = ops.scale_shift(levels, factor, shift)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.clip(np.rint(factor * levels.astype(float) + shift), 0, 255))
+
+
 def test_tables_compose_exactly(image):
     first, second = ops.shift_table(-31.6), ops.blend_table(1.37)
     twice = ops.apply_table(ops.apply_table(image, first), second)
