@@ -13,6 +13,7 @@ from augsuite_color.ops import (
     Angle,
     Factor,
     Table,
+    apply_table,
     blend_grey,
     blend_table,
     check_range,
@@ -81,7 +82,8 @@ class ColorJitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Do the parts in the order drawn."""
-        return _apply(image, dict(drawn["parts"]))
+        table = self.table(drawn)  # the same to the last bit, fused with other steps or not
+        return _apply(image, dict(drawn["parts"])) if table is None else apply_table(image, table)
 
     def apply_tensors(
         self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
@@ -121,7 +123,7 @@ class Brightness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:
         """Multiply."""
-        return _apply(image, drawn)
+        return apply_table(image, self.table(drawn))
 
     def apply_tensors(
         self, images: torch.Tensor, drawn: Sequence[Mapping[str, Any]], inside: torch.Tensor
