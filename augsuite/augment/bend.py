@@ -18,10 +18,12 @@ from augsuite.boxes import Boxes
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = tuple[int, int, int, int]
+Counts = NDArray[np.int64]
 
 _LEAST_W = 1e-9  # a point this close to the horizon, or beyond it, is nowhere
 _EDGE = 6.0  # pixels of an edge that a field may bend, taken as straight
 _MOST_PIECES = 96
+_HALVINGS = 5  # of a piece that a grid may kink
 
 
 class Bend:
@@ -41,7 +43,6 @@ class Bend:
         self._warps = list(warps)
         self._sizes = [(width, height), *((warp.width, warp.height) for warp in warps)]
         self._matrices = [np.array(warp.matrix, np.float64).reshape(3, 3) for warp in warps]
-        self._curved = any(warp.field is not None for warp in warps)
         self._inverses: list[Array] = [np.asarray(np.linalg.inv(matrix), np.float64) for matrix in self._matrices]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,9 +78,8 @@ class Bend:
         for place, size in enumerate(self._sizes[1:]):
             if not len(ring):
                 return ring
-            if self._warps[place].field is not None:
-                ring = divided(ring)
-            ring = np.clip(clip_ring(self._step(ring, place), rectangle_edges(*size)), 0.0, size)
+            ring, _ = self._outlines(ring, np.zeros(1, np.int64), place)
+            ring = np.clip(clip_ring(ring, rectangle_edges(*size)), 0.0, size)
         return ring
 
     def place(self, boxes: Boxes) -> tuple[Boxes, Array]:
@@ -87,9 +87,8 @@ class Bend:
         whole = box.clip(boxes, *self._sizes[0])
         placed, share = np.zeros_like(whole), np.zeros(len(whole))
         solid = np.flatnonzero(box.area(whole) > 0)
-        outlines = [divided(corners) if self._curved else corners for corners in box.corner_points(whole[solid])]
         free = np.zeros(len(whole), bool)
-        free[solid], placed[solid] = self._follow(outlines)
+        free[solid], placed[solid] = self._follow(box.corner_points(whole[solid]))
         share[free] = 1.0
         for row in np.flatnonzero((box.area(whole) > 0) & ~free):
             corners = box.corner_points(whole[row : row + 1])[0]
@@ -98,18 +97,17 @@ class Bend:
             share[row] = ring_area(self.back(ring)) / ring_area(corners) if len(ring) else 0.0
         return placed, np.minimum(share, 1.0)
 
-    def _follow(self, rings: Sequence[Array]) -> tuple[Mask, Boxes]:
-        """Which rings no canvas cuts, and the upright boxes that just hold them on the last canvas; all at once."""
-        if not rings:
+    def _follow(self, corners: Array) -> tuple[Mask, Boxes]:
+        """Which of `(N, 4, 2)` rectangles no canvas cuts, and the upright boxes that just hold them on the last one; all at once."""
+        if not len(corners):
             return np.zeros(0, bool), np.zeros((0, 4))
-        starts = np.cumsum([0, *map(len, rings)])[:-1]
-        points = np.concatenate(rings)
-        seen = _within(points, self._sizes[0])
+        points, starts = corners.reshape(-1, 2), np.arange(len(corners)) * 4
+        free = np.logical_and.reduceat(_within(points, self._sizes[0]), starts)
         for place, size in enumerate(self._sizes[1:]):
-            points = self._step(points, place)
-            seen &= _within(points, size)
+            points, starts = self._outlines(points, starts, place)
+            free &= np.logical_and.reduceat(_within(points, size), starts)
         low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
-        return np.logical_and.reduceat(seen, starts), np.concatenate([low, high], axis=1)
+        return free, np.concatenate([low, high], axis=1)
 
     def maps(self, part: Part, to: int = 0) -> tuple[Array, Array]:
         """Where the pixel centres of a part of the last canvas lie on canvas `to`: two of `(H, W)`, x and y; NaN for nowhere."""
@@ -150,7 +148,30 @@ class Bend:
 
     def _step(self, points: Array, place: int) -> Array:
         """Points of one canvas, on the next."""
+        return self._displaced(project(self._matrices[place], points), place)
+
+    def _outlines(self, points: Array, starts: Counts, place: int) -> tuple[Array, Counts]:
+        """Rings of one canvas, on the next: as `divided` takes and gives them, with new points where their edges may bend."""
         points = project(self._matrices[place], points)
+        field, size = self._warps[place].field, self._sizes[place + 1]
+        if field is None:
+            return points, starts
+        points, starts = divided(points, starts)
+        shown = self._displaced(points, place)
+        for _ in range(_HALVINGS if field.degree == 1 else 0):
+            # Straight pieces join at the lines of the grid, and there an edge has its kinks, which may be a box's extremes.
+            cells = field.cells(shown, *size)
+            kinked = (cells != cells[_following(starts, len(points))]).any(axis=1)
+            if not kinked.any():
+                break
+            points, starts, new = halved(points, starts, kinked)
+            known = np.empty_like(points)
+            known[~new] = shown
+            known[new] = self._displaced(points[new], place)
+            shown = known
+        return shown, starts
+
+    def _displaced(self, points: Array, place: int) -> Array:
         field = self._warps[place].field
         if field is None:
             return points
@@ -220,14 +241,51 @@ def _shifts(field: Field, xs: Array, ys: Array, size: tuple[int, int]) -> tuple[
     return x, y
 
 
-def divided(ring: Array) -> Array:
-    """A ring whose edges are short enough to be bent."""
-    after = np.roll(ring, -1, axis=0)
-    lengths = np.abs(after - ring).max(axis=1)
+def divided(points: Array, starts: Counts) -> tuple[Array, Counts]:
+    """Rings whose edges are short enough to be bent.
+
+    Args:
+        points: `(P, 2)` of all rings, one after the other.
+        starts: `(R,)` where each begins.
+
+    Returns:
+        Both, of the rings with new points.
+    """
+    after = points[_following(starts, len(points))]
+    lengths = np.nan_to_num(
+        np.abs(after - points).max(axis=1)
+    )  # a point beyond a horizon has no length, and needs none
     pieces = np.clip(np.ceil(lengths / _EDGE), 1, _MOST_PIECES).astype(np.int64)
-    starts = np.repeat(np.arange(len(ring)), pieces)
-    share = (np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)) / pieces[starts]
-    return np.asarray(ring[starts] + share[:, None] * (after - ring)[starts])
+    first = np.cumsum(pieces) - pieces
+    edge = np.repeat(np.arange(len(points)), pieces)
+    share = (np.arange(pieces.sum()) - first[edge]) / pieces[edge]
+    return np.asarray(points[edge] + share[:, None] * (after - points)[edge]), first[starts]
+
+
+def halved(points: Array, starts: Counts, where: Mask) -> tuple[Array, Counts, Mask]:
+    """Rings with a new point in the middle of some edges.
+
+    Args:
+        points: `(P, 2)` of all rings, one after the other.
+        starts: `(R,)` where each begins.
+        where: `(P,)` whether the edge that a point begins is halved.
+
+    Returns:
+        Both, of the rings with new points, and which points are new.
+    """
+    middles = (points[where] + points[_following(starts, len(points))[where]]) / 2
+    new = np.zeros(len(points) + len(middles), bool)
+    new[np.flatnonzero(where) + 1 + np.arange(len(middles))] = True
+    result = np.empty((len(new), 2))
+    result[new], result[~new] = middles, points
+    return result, starts + (np.cumsum(where) - where)[starts], new
+
+
+def _following(starts: Counts, count: int) -> Counts:
+    """`(count,)` for each point of several rings the next one of its ring."""
+    following = np.arange(1, count + 1)
+    following[np.append(starts[1:], count) - 1] = starts
+    return following
 
 
 def _within(points: Array, size: tuple[int, int]) -> Mask:

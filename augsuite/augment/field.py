@@ -80,6 +80,11 @@ class Field(msgspec.Struct, frozen=True):
         right, below = self.on_grid(np.linspace(0, width, columns + 1), np.linspace(0, height, rows + 1), width, height)
         return right.astype(np.float32), below.astype(np.float32), columns / width, rows / height
 
+    def cells(self, points: Array, width: int, height: int) -> NDArray[np.int64]:
+        """The column and row of the cell of the grid that `(P, 2)` points of a canvas lie in: `(P, 2)`; NaN lies in the first."""
+        counts = np.array(self.controls.shape[:0:-1]) - self.degree
+        return np.asarray(np.clip(np.nan_to_num(points) * counts / (width, height), 0, counts - 1), np.int64)
+
     def undo(self, points: Array, width: int, height: int) -> Array:
         """The `(P, 2)` points p with `p + d(p)` at `points`, to within a millionth of a pixel: where they are shown.
 

@@ -118,6 +118,26 @@ def test_grid_distortion_keeps_the_edges():
     assert (warp.field.at(edge[:, ::-1] * [90 / 70, 1], 90, 70)[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("outlined", [False, True])
+def test_a_box_holds_the_kinks_of_a_grid(seed, outlined):
+    """Judged by all points of the canvas, ten a pixel: those whose field leads into the box are what is seen of it."""
+    rng = np.random.default_rng(seed)
+    scale, (left, top, right, bottom) = 4, np.sort(rng.uniform(2, 58, (2, 2)), axis=0).reshape(-1)
+    grid = random_field(1, seed, (240, 240), share=0.24)
+    grow = Warp((scale, 0, 0, 0, scale, 0, 0, 0, 1), 240, 240)
+    plan = Plan(Origin(-1, 60, 60), (grow, Warp((1, 0, 0, 0, 1, 0, 0, 0, 1), 240, 240, field=grid)), 0.0, 0.0)
+    outline = [[[left, top, right, top, right, bottom, left, bottom]]] if outlined else None
+    sample = Sample.of(np.zeros((60, 60, 3), np.uint8), [[left, top, right, bottom]], [0], polygons=outline)
+
+    spots = (np.arange(2400) + 0.5) / 10
+    shift = np.stack(grid.on_grid(spots, spots, 240, 240))
+    x, y = (spots + shift[0]) / scale, (spots[:, None] + shift[1]) / scale
+    rows, columns = np.nonzero((x > left) & (x < right) & (y > top) & (y < bottom))
+    expected = [spots[columns.min()], spots[rows.min()], spots[columns.max()], spots[rows.max()]]
+    np.testing.assert_allclose(render(plan, sample).boxes[0], expected, rtol=0, atol=0.5)
+
+
 def test_elastic_that_could_fold_is_refused():
     with pytest.raises(ConfigError, match=r"expected cells \* shift_frac of at most 0.2, got 0.8"):
         make("elastic", {"cells": 8, "shift_frac": 0.1}, "policy")
