@@ -67,8 +67,9 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         sliced = _slice(source, matrix, part)
         if sliced is not None:
             return sliced
-    rows = _rows(matrix, part)
-    pixels, shrink = decoded(source, _reduction(matrix), rows)
+    reduce = _reduction(matrix)
+    rows = _rows(matrix, part, reduce)
+    pixels, shrink = decoded(source, reduce, rows)
     matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
     stretched = _stretched(pixels, matrix, part, min(rows // shrink, pixels.shape[0]))
     if stretched is not None:
@@ -130,11 +131,17 @@ def decoded(source: Source, reduce: int, rows: int | None = None) -> tuple[Image
     )
 
 
-def _rows(matrix: Affine, part: tuple[int, int, int, int]) -> int:
-    """How many rows of the image, from the top, a part of the canvas may need, neighbours and averaged blocks included."""
+def _rows(matrix: Affine, part: tuple[int, int, int, int], reduce: int) -> int:
+    """How many rows of the image, from the top, a part of the canvas may need, neighbours and averaged blocks included.
+
+    Args:
+        matrix: from pixels of the image to pixels of the canvas.
+        part: of the canvas.
+        reduce: how much smaller the file may be decoded.
+    """
     _, _, _, d, e, f = invert(matrix)
     lowest = max(d * x + e * y + f for x in part[0::2] for y in part[1::2])
-    block = abs(d) + abs(e) + 8.0  # averaging takes whole blocks, and a file may be decoded at an eighth
+    block = abs(d) + abs(e) + reduce  # averaging takes whole blocks, of pixels as they were decoded
     return max(1, math.ceil(min(lowest + 4 * block, 1e9)))
 
 
@@ -273,7 +280,7 @@ def _slice(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> I
     top, bottom = sorted(round(d * x + e * y + f) for x, y in (part[:2], part[2:]))
     if left < 0 or top < 0 or right > source.width or bottom > source.height:
         return None
-    pixels, _ = decoded(source, 1)
+    pixels, _ = decoded(source, 1, bottom)
     view = pixels[top:bottom, left:right]
     across, down = (matrix[1], matrix[3]) if b else (matrix[0], matrix[4])
     if b:

@@ -15,7 +15,7 @@ _BASELINE = (0xC0, 0xC1)  # one scan after the other, each row of blocks whole; 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END, _EXIF = 0xDA, b"\xff\xd9", b"Exif\0\0"
 _ORIENTATION = 0x0112
-_MARGIN = 32  # two rows of the largest usual block: decoders smooth colour over the border of a block
+_MARGIN = 16  # decoders smooth colour over the border of a block, whose neighbour must be there
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,11 @@ def upper(data: bytes, header: Header, rows: int) -> bytes:
         rows: how many are needed, as stored.
     """
     rows = -(-rows // 16) * 16 + _MARGIN
-    if not header.end or rows >= header.height - _MARGIN:
+    if not header.end or rows >= header.height:
         return data
     # Without its end marker: libjpeg complains on stderr about bytes between the last row and the end, not about no end.
-    cut = bytearray(data[: header.end])
-    cut[header.height_at : header.height_at + 2] = rows.to_bytes(2, "big")
-    return bytes(cut)
+    at = header.height_at
+    return b"".join((data[:at], rows.to_bytes(2, "big"), memoryview(data)[at + 2 : header.end]))
 
 
 def _orientation(tiff: bytes) -> int:

@@ -50,6 +50,7 @@ def test_upper_rows_are_those_of_the_whole(tmp_path, capfd, options, reduce, row
     whole, part = images.decode(path, reduce), images.decode(path, reduce, (rows, 301))
     needed = -(-rows // reduce)
     assert needed <= len(part) < len(whole)
+    assert len(part) <= -(-(rows + 15 + 16) // reduce)  # whole blocks, and one for the colour
     assert np.array_equal(part[:needed], whole[:needed])
     assert capfd.readouterr().err == ""
 
@@ -85,6 +86,22 @@ def test_restart_markers(tmp_path):
     part = images.decode(path, 1, (64, 301))
     assert len(part) < 301
     assert np.array_equal(part[:64], images.decode(path)[:64])
+
+
+@pytest.mark.parametrize(("scale", "shrink"), [(1.0, 1), (1.5, 1), (0.5, 2), (0.2, 4)])
+def test_a_crop_takes_hardly_more_rows_than_its_own(tmp_path, monkeypatch, scale, shrink):
+    from augsuite.augment import resample
+    from augsuite.dataset import FileSource, sample
+
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo())
+    asked = []
+    monkeypatch.setattr(sample, "decode", lambda *given: asked.append(given) or images.decode(*given))
+    side = round(100 * scale)
+    resample.warp(FileSource(path, 203, 301), (scale, 0.0, 0.0, 0.0, scale, 0.0), (0, 0, side, side))
+    [(_, reduce, (rows, height))] = asked
+    assert (reduce, height) == (shrink, 301)
+    assert 100 <= rows <= 101 + 4 * (1 / scale + shrink)
 
 
 def test_real_photographs(capfd):
