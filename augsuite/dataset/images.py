@@ -28,6 +28,7 @@ Image = NDArray[np.uint8]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
+_TIFF_SIZE = (256, 257)
 _END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 _TAIL_BYTES = 1024  # some programs put bytes of their own after the marker
 
@@ -45,10 +46,17 @@ def read_size(path: Path) -> tuple[int, int]:
                 at(path).open("rb") as file,
                 PIL.Image.open(file) as image,
             ):  # Pillow itself opens no member of an archive
-                turned = image.getexif().get(_ORIENTATION) in _TURNED
-                return image.size[::-1] if turned else image.size
+                return upright_size(image)
         except Exception as error:
             raise _unreadable(path, error) from error
+
+
+def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
+    """Width and height as an image is shown, of one that was opened and not loaded yet."""
+    # Newer versions of Pillow turn the size of a TIFF themselves, so what its header says is asked.
+    tags = getattr(image, "tag_v2", {})
+    width, height = (int(tags.get(tag, side)) for tag, side in zip(_TIFF_SIZE, image.size, strict=True))
+    return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
 
 
 def decode(path: Path, reduce: int = 1, rows: tuple[int, int] | None = None) -> Image:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from augsuite.dataset import parallel, progress
 from augsuite.dataset.archives import at
+from augsuite.dataset.images import upright_size
 from augsuite.dataset.tables import Dataset, Strings
 
 WORDS = 4
@@ -198,8 +199,8 @@ def _open(data: bytes, said: IO[bytes]) -> tuple[Grey, tuple[int, int], int, str
             width, height = image.size
             orientation = image.getexif().get(_ORIENTATION, 1)
             orientation = orientation if orientation in _UPRIGHT else 1
-            size = (height, width) if orientation >= 5 else (width, height)
-            grey, problem = None, ""
+            size = upright_size(image)
+            grey, problem, turn = None, "", orientation
             opencv = _opencv()
             if data[:3] == b"\xff\xd8\xff":
                 scale = next((by for by in (8, 4, 2) if min(size) // by >= _LEAST_SIDE), 1)
@@ -211,7 +212,9 @@ def _open(data: bytes, said: IO[bytes]) -> tuple[Grey, tuple[int, int], int, str
                 problem = _png_problem(data)
             if grey is None:
                 grey = _grey(image)
-    return np.ascontiguousarray(_UPRIGHT[orientation](grey)), size, orientation, problem
+                # Loading turns a TIFF, and takes its orientation away.
+                turn = image.getexif().get(_ORIENTATION, 1)
+    return np.ascontiguousarray(_UPRIGHT[turn if turn in _UPRIGHT else 1](grey)), size, orientation, problem
 
 
 _UPRIGHT: dict[int, Any] = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from augsuite.boxes import Boxes
 from augsuite.dataset import ABSENT, Intake, objects
 from augsuite.dataset.checks import LARGEST
+from augsuite.dataset.images import upright_size
 from augsuite.dataset.packing import unpacked
 from augsuite.dataset.tables import Categories, Rows
 from augsuite.errors import DataError
@@ -153,8 +154,7 @@ def _size(content: bytes) -> tuple[int, int]:
     """Width and height as the image is shown (a turned photograph has them exchanged); zeros where it is no image."""
     try:
         with PIL.Image.open(io.BytesIO(content)) as image:
-            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-            return (image.height, image.width) if turned else (image.width, image.height)
+            return upright_size(image)
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
         return 0, 0
 

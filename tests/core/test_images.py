@@ -36,9 +36,10 @@ def test_a_lossless_file_comes_back_as_rgb(decoder, tmp_path):
     assert images.read_size(tmp_path / "a.png") == (33, 21)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tiff", "png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_to_pixels_and_size(decoder, tmp_path, orientation):
-    path = tmp_path / "turned.jpg"
+def test_exif_orientation_is_applied_to_pixels_and_size(decoder, tmp_path, orientation, suffix):
+    path = tmp_path / f"turned.{suffix}"
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     PIL.Image.fromarray(gradient(64, 32)).save(path, quality=95, exif=exif)

@@ -100,7 +100,7 @@ def test_the_words_of_others_pass_through(picture, tmp_path, capfd):
     assert capfd.readouterr().err == "after\n"
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_as_pillow_turns_it(picture, tmp_path, kind, orientation):
     exif = PIL.Image.Exif()
