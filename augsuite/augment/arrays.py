@@ -31,7 +31,7 @@ def apply(
     except ValueError as error:
         raise DataError(f"image: {error}. Convert it before the policy.") from error
     result = policy(replace(sample, rows=np.arange(len(corners))), key=key)
-    kind = given.dtype if given.size and given.dtype.kind == "f" else np.float64
+    kind = given.dtype if given.dtype.kind == "f" else np.float64
     return (result.image, result.boxes.astype(kind, copy=False), *(_chosen(column, result.rows) for column in columns))
 
 

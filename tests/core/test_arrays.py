@@ -41,6 +41,9 @@ def test_without_boxes():
     assert boxes.shape == (0, 4)
     assert boxes.dtype == np.float64
     assert image.shape == (40, 60, 3)
+    _, boxes = augsuite.policy("flip").apply(picture(), np.zeros((0, 4), np.float32), key=(0, 0, 1))
+    assert boxes.shape == (0, 4)
+    assert boxes.dtype == np.float32
 
 
 def test_equals_the_policy_on_a_sample_and_leaves_what_it_was_given():
