@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import PIL.Image
@@ -11,6 +12,11 @@ import pytest
 if os.environ.get("AUGSUITE_DATA"):
     # Some tests run commands in folders of their own, from which a relative path would lead elsewhere.
     os.environ["AUGSUITE_DATA"] = str(Path(os.environ["AUGSUITE_DATA"]).resolve())
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell leaves it for what it runs in the background: processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # that tests start and interrupt would inherit that
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ class _Window:
         self.at = found.end()
         if b"\\" in found.group(1):
             raise NotInBlocksError  # a key that is written with escapes may be one of ours
-        return found.group(1).decode("utf-8", "replace")
+        return found.group(1).decode()
 
     def value(self) -> bytes:
         """Step over any value, and return its text."""
