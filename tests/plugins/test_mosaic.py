@@ -254,9 +254,9 @@ def test_tiles_of_jpegs_are_decoded_small(tmp_path, monkeypatch):
     asked = []
     decode = FileSource.decode
 
-    def watched(self, reduce=1):
+    def watched(self, reduce=1, rows=None):
         asked.append(reduce)
-        return decode(self, reduce)
+        return decode(self, reduce, rows)
 
     monkeypatch.setattr(FileSource, "decode", watched)
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((960, 1280, 3), np.uint8))
