@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -191,14 +190,11 @@ class _Stage:
         self._plan = plan
         self._start = start
         self._positions: np.ndarray | None = None
+        last = next((op for op in reversed(plan.ops) if isinstance(op, Warp)), start.source)
+        self._size = last.width, last.height
 
     def scene(self, pool: int, row: int) -> Scene:
         return Scene(*self._size, self._boxes, pool=pool, row=row)
-
-    @cached_property
-    def _size(self) -> tuple[int, int]:
-        last = next((op for op in reversed(self._plan.ops) if isinstance(op, Warp)), self._start.source)
-        return last.width, last.height
 
     def _boxes(self) -> Boxes:
         _, placed, share = render.see(self._plan, self._start)
