@@ -169,7 +169,9 @@ def tasks(data: Dataset) -> list[Task]:
     for row in range(len(data)):
         cached[0, row, 300, 300]
     stack, join = np.stack, torch.stack
-    feed, classes = Feed(data, augsuite.policy("ssd")), Feed(data, augsuite.policy(CLASSIFY))
+    # Images alone for classification, as the peers get them: no boxes to move.
+    images = replace(data, annotations=data.annotations.take(np.zeros(0, np.int64)))
+    feed, classes = Feed(data, augsuite.policy("ssd")), Feed(images, augsuite.policy(CLASSIFY))
     found = [
         Task(
             "ssd 300 uint8",
