@@ -92,7 +92,7 @@ class CachedSource:
 class DiskCache:
     """Decoded images in a folder, bounded in size.
 
-    An entry belongs to a file's path, size and time of change, a scale, and the versions of what decodes; a file that is
+    An entry belongs to a file's path, size and times of change, a scale, and the versions of what decodes; a file that is
     written anew gets a new one. Entries are written under another name and renamed, so a process may be killed at any time and any
     number may share the folder. Readers map an entry into memory: pixels that several workers use exist once.
 
@@ -149,7 +149,9 @@ class DiskCache:
 
     def _entry(self, path: Path, reduce: int) -> Path:
         found = path.stat()
-        text = f"{os.path.abspath(path)}\0{found.st_size} {found.st_mtime_ns} {reduce}\0"  # noqa: PTH100  # resolve() asks the disk for each folder
+        place = os.path.abspath(path)  # noqa: PTH100  # resolve() asks the disk for each folder
+        # Who writes a file anew may put back the time that it was modified, and cannot put back the time that its entry changed.
+        text = f"{place}\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {reduce}\0"
         name = hashlib.blake2b(text.encode(errors="surrogateescape") + self._rule, digest_size=16).hexdigest()
         return self.folder / name[:2] / f"{name}{_SUFFIX}"
 
