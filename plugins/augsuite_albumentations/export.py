@@ -10,36 +10,17 @@ from typing import Any
 import msgspec
 
 from augsuite.augment import Policy, Step
+from augsuite.augment.exporting import Call, RefusedError, Values, translate
 from augsuite.augment.pipelines import Exported
 from augsuite.augment.transforms import declaration, instance
 from augsuite_albumentations import pixel
 
 albumentations = pixel.albumentations  # type: ignore[attr-defined]  # imported there, with its look for updates turned off
 
-Values = Mapping[str, Any]
-Call = tuple[str, dict[str, Any]]
-
-
-class RefusedError(Exception):
-    """Why one step has no equal."""
-
 
 def export(policy: Policy) -> Exported:
     """Make a live `Compose` whose boxes are corners in pixels and whose labels are called `labels`."""
-    calls: list[Call] = []
-    unknown: list[str] = []
-    waiting: Step | None = None  # a crop, which there is one transform with the resize after it
-    for place, step in enumerate(policy.steps):
-        try:
-            before, waiting = waiting, None
-            if before is not None:
-                calls.append(_crop_and(before, step))
-            elif step.do == "crop" and place + 1 < len(policy.steps):
-                waiting = step
-            else:
-                calls.append(_call(step))
-        except RefusedError as refused:
-            unknown.append(f"steps[{place}] ({step.do}): {refused}")
+    calls, unknown = translate(policy, lambda step: [_call(step)])
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Got processor for bboxes, but no transform"
@@ -72,18 +53,6 @@ def _call(step: Step) -> Call:
     if name == "Normalize" and step.p == 1:
         return name, translated
     return name, {**translated, "p": step.p}
-
-
-def _crop_and(crop: Step, step: Step) -> Call:
-    if step.do != "resize" or step.p != 1 or crop.p != 1:
-        raise RefusedError("the crop before it has an equal only together with a resize right after it, both with p 1")
-    values = msgspec.to_builtins(instance("crop", crop.params))
-    width, height = msgspec.to_builtins(instance("resize", step.params))["size"]
-    return "RandomResizedCrop", {
-        "size": (height, width),
-        "scale": tuple(values["area_frac"]),
-        "ratio": tuple(values["ratio"]),
-    }
 
 
 def _tuples(value: Any) -> Any:

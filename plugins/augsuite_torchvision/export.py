@@ -10,33 +10,14 @@ import torch
 from torchvision.transforms import v2
 
 from augsuite.augment import Policy, Step
+from augsuite.augment.exporting import Call, RefusedError, Values, translate
 from augsuite.augment.pipelines import Exported
 from augsuite.augment.transforms import instance
-
-Values = Mapping[str, Any]
-Call = tuple[str, dict[str, Any]]
-
-
-class RefusedError(Exception):
-    """Why one step has no equal."""
 
 
 def export(policy: Policy) -> Exported:
     """Make a live `v2.Compose`; its text is Python that makes it again."""
-    calls: list[Call] = []
-    unknown: list[str] = []
-    waiting: Step | None = None  # a crop, which there is one transform with the resize after it
-    for place, step in enumerate(policy.steps):
-        try:
-            before, waiting = waiting, None
-            if before is not None:
-                calls.append(_crop_and(before, step))
-            elif step.do == "crop" and place + 1 < len(policy.steps):
-                waiting = step
-            else:
-                calls += _calls(step)
-        except RefusedError as refused:
-            unknown.append(f"steps[{place}] ({step.do}): {refused}")
+    calls, unknown = translate(policy, _calls, {"antialias": True})
     if any(name in _CUTTING for name, _ in _flat(calls)):
         calls.append(("ClampBoundingBoxes", {}))
     notes = []
@@ -92,19 +73,6 @@ def _calls(step: Step) -> list[Call]:
     if step.do == "normalize":
         raise RefusedError(f"it changes the type of the image, and with p {step.p:g} only of some")
     return [("RandomApply", {"transforms": calls, "p": step.p})]
-
-
-def _crop_and(crop: Step, step: Step) -> Call:
-    if step.do != "resize" or step.p != 1 or crop.p != 1:
-        raise RefusedError("the crop before it has an equal only together with a resize right after it, both with p 1")
-    values = msgspec.to_builtins(instance("crop", crop.params))
-    width, height = msgspec.to_builtins(instance("resize", step.params))["size"]
-    return "RandomResizedCrop", {
-        "size": (height, width),
-        "scale": tuple(values["area_frac"]),
-        "ratio": tuple(values["ratio"]),
-        "antialias": True,
-    }
 
 
 def _affine(values: Values) -> list[Call]:
