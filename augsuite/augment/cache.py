@@ -26,10 +26,13 @@ from augsuite.errors import DataError
 
 _HEADER = struct.Struct("<4sIII")  # magic, format, height, width
 _MAGIC = b"augp"
-_FORMAT = 1
+_FORMAT = 2
 _SUFFIX = ".pixels"
 _FRESH_S = 3600.0  # what was used within the last hour is not given up for something new
 _TOUCH_S = 600.0
+
+_Stamp = tuple[str, int, int, int, int]
+"""Path, inode, size, time of modification, time of change."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,10 @@ class CachedSource:
 class DiskCache:
     """Decoded images in a folder, bounded in size.
 
-    An entry belongs to a file's path, size and times of change, a scale, and the versions of what decodes; a file that is
-    written anew gets a new one. Entries are written under another name and renamed, so a process may be killed at any time and any
-    number may share the folder. Readers map an entry into memory: pixels that several workers use exist once.
+    An entry belongs to the bytes of a file, a scale, and the versions of what decodes: copies of a file share it, wherever they lie, and
+    a file that is written anew gets a new one. Each process reads a file once to know its bytes, and again where its size or times
+    have changed. Entries are written under another name and renamed, so a process may be killed at any time and any number may share
+    the folder. Readers map an entry into memory: pixels that several workers use exist once.
 
     When the folder is full, entries that nobody used for an hour make room, the oldest first. Those in use stay, and what finds no
     room is decoded each time: a training that goes through more images than fit would otherwise replace each before its next use.
@@ -109,6 +113,7 @@ class DiskCache:
     max_bytes: int = 20 * 2**30
     _left: int | None = field(default=None, repr=False)  # bytes that this process may write before it looks again
     _rule: bytes = field(default=b"", repr=False)
+    _contents: dict[_Stamp, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Make the folder.
@@ -138,21 +143,26 @@ class DiskCache:
             DataError: if the file cannot be read.
         """
         try:
-            entry = self._entry(source.path, reduce)
+            stamp = _stamp(source.path)
+            entry = self._entry(source.path, stamp, reduce)
         except OSError:
             return source.decode(reduce)  # which says what is wrong
         pixels = _read(entry)
         if pixels is None:
             pixels = source.decode(reduce)
-            self._write(entry, pixels)
+            if (
+                _stamp(source.path) == stamp
+            ):  # else it was written anew meanwhile, and these may be the pixels of either
+                self._write(entry, pixels)
         return pixels
 
-    def _entry(self, path: Path, reduce: int) -> Path:
-        found = path.stat()
-        place = os.path.abspath(path)  # noqa: PTH100  # resolve() asks the disk for each folder
-        # Who writes a file anew may put back the time that it was modified, and cannot put back the time that its entry changed.
-        text = f"{place}\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {reduce}\0"
-        name = hashlib.blake2b(text.encode(errors="surrogateescape") + self._rule, digest_size=16).hexdigest()
+    def _entry(self, path: Path, stamp: _Stamp, reduce: int) -> Path:
+        content = self._contents.get(stamp)
+        if content is None:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            self._contents[stamp] = content
+        name = hashlib.blake2b(b"%b %d %b" % (content, reduce, self._rule), digest_size=16).hexdigest()
         return self.folder / name[:2] / f"{name}{_SUFFIX}"
 
     def _write(self, entry: Path, pixels: Image) -> None:
@@ -211,6 +221,12 @@ class DiskCache:
                     with contextlib.suppress(OSError):
                         found = path.stat()
                         yield found.st_mtime, found.st_size, path
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes when a file does: who writes it anew may put back the time of its bytes, but not that of its inode."""
+    found = path.stat()
+    return os.fspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _read(entry: Path) -> Image | None:

@@ -64,7 +64,20 @@ def test_a_cache_changes_no_pixel(data, tmp_path, workers):
     assert entries(cache)
 
 
-def test_the_second_reading_touches_no_image_file(data, tmp_path, monkeypatch):
+def test_copies_of_a_file_share_an_entry(data, tmp_path):
+    """Two folders that hold the same images, such as a dataset and its conversion, need one cache."""
+    cache = DiskCache(tmp_path / "cache")
+    other = tmp_path / "elsewhere.jpg"
+    other.write_bytes((data.root / "0.jpg").read_bytes())
+    for path in (data.root / "0.jpg", other):
+        assert np.array_equal(cache.decode(FileSource(path, 320, 240), 1), decode(path))
+    assert len(entries(cache)) == 1
+    cache.decode(FileSource(other, 320, 240), 2)
+    cache.decode(FileSource(data.root / "1.jpg", 320, 240), 1)
+    assert len(entries(cache)) == 3
+
+
+def test_the_second_reading_decodes_no_image_file(data, tmp_path, monkeypatch):
     cache = DiskCache(tmp_path / "cache")
     source = FileSource(data.root / "0.jpg", 320, 240)
     first = cache.decode(source, 2)
