@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from augsuite.augment import Erase, Feed, PixelOp, Policy, Scene, Step, Warp
     from augsuite.augment.pipelines import Exported, Loaded
+    from augsuite.boxes import Boxes
     from augsuite.dataset import Dataset, Intake, Sample
     from augsuite.dataset.images import Image
 
@@ -248,20 +251,45 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tracker(Protocol):
-    """Takes the curves of a run."""
+    """Takes the curves of a run; it may also take what `TakesRun` and `TakesImages` say."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take values at a step (an epoch, for the bundled trainers)."""
+        """Take values at a step (an epoch, for the bundled trainers); steps ascend. A value may be NaN."""
 
     def close(self) -> None:
-        """Write out what is pending."""
+        """Write out what is pending. A run that was not finished before has failed or was interrupted."""
+
+
+@runtime_checkable
+class TakesRun(Protocol):
+    """A tracker that also takes what a run was asked for, and what it came to."""
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """Take what `run.json` holds, once, before the first values: trainer, settings, policy, seed, sizes of the dataset."""
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of the finished run's record, once, after the last values; never called for a run that failed."""
+
+
+@runtime_checkable
+class TakesImages(Protocol):
+    """A tracker that also takes pictures."""
+
+    def image(self, name: str, image: Image, step: int) -> None:
+        """Take a `(H, W, 3)` uint8 RGB picture, such as predictions drawn on images."""
 
 
 class OpenTracker(Protocol):
     """Opens a tracker."""
 
     def __call__(self, folder: Path) -> Tracker:
-        """Open in a run's folder."""
+        """Open in a run's folder.
+
+        What an earlier attempt at the same run left there is begun anew: a run that resumes logs its whole history again.
+
+        Raises:
+            ConfigError: if what it writes to cannot be reached, or is set up wrongly.
+        """
 
 
 class Train(Protocol):
@@ -285,8 +313,78 @@ class Train(Protocol):
             val: gives plain batches.
             seed: of initial weights and of anything else the trainer draws.
             folder: exists; the run's own. Predictions go to `predictions.json` as COCO results (detection) or
-                `predictions.csv` (classification), the weights to `model.pt`.
+                `predictions.csv` (classification), the weights to `model.pt`: what `torch.save` writes of a mapping with the keys
+                `trainer` (its name), `config` (plain values), `categories` (names), `mean`, `std` (of each channel) and `state` (a
+                state dict), and `torch.load(weights_only=True)` reads.
             log: called with epoch (from 1), number of epochs and values, after each epoch.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a trained model says of one image, surest first.
+
+    Attributes:
+        boxes: `(N, 4)` float64 XYXY in pixels of the image, within it; `(0, 4)` of a classifier.
+        labels: `(N,)` int64 rows of the predictor's categories; a classifier gives all of them.
+        scores: `(N,)` float64 in [0, 1], descending; a classifier's sum to 1.
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+class Predictor(Protocol):
+    """A trained model, ready to be asked."""
+
+    @property
+    def categories(self) -> list[str]:
+        """Names of the categories, in the order of the labels."""
+
+    @property
+    def task(self) -> Literal["detection", "classification"]:
+        """What it does."""
+
+    def __call__(self, images: Sequence[Image]) -> list[Prediction]:
+        """Predict on a batch; what it says of an image does not depend on the others.
+
+        Args:
+            images: each `(H, W, 3)` uint8 RGB, of any size; they are not changed.
+
+        Returns:
+            One prediction for each image, in order.
+        """
+
+
+class LoadPredictor(Protocol):
+    """Loads what a run left."""
+
+    def __call__(self, path: Path, device: str = "auto") -> Predictor:
+        """Load a run's `model.pt`, without executing anything that it holds.
+
+        Args:
+            path: the file.
+            device: `auto` (a GPU where there is one), `cpu`, `cuda`.
+
+        Raises:
+            DataError: if the file is damaged, or is not of this trainer.
+            ConfigError: if there is no such device.
+        """
+
+
+class BuildNetwork(Protocol):
+    """Builds a trainer's network."""
+
+    def __call__(self, config: Any, classes: int) -> tuple[nn.Module, tuple[int, int]]:
+        """Build the untrained network.
+
+        Args:
+            config: an instance of the declaration's `config`.
+            classes: how many categories.
+
+        Returns:
+            The network, on the CPU, which takes `(B, 3, H, W)` float32; and the height and width that it is trained at.
         """
 
 

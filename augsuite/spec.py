@@ -192,6 +192,8 @@ class TrainerSpec:
         config: the `msgspec.Struct` of its settings, all with defaults.
         train: trains one run.
         extra: the extra of this distribution that it needs.
+        predictor: loads what a run left, to predict on images; None where nothing can.
+        network: builds the untrained network, for its table of layers; None where there is none to show.
     """
 
     name: str
@@ -201,6 +203,8 @@ class TrainerSpec:
     config: Ref[type[Any]]
     train: Ref[protocols.Train]
     extra: str = "train"
+    predictor: Ref[protocols.LoadPredictor] | None = None
+    network: Ref[protocols.BuildNetwork] | None = None
 
 
 @dataclass(frozen=True, slots=True)
