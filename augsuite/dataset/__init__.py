@@ -1,4 +1,4 @@
-"""The dataset: tables, checks, edits, statistics, image files and evaluation."""
+"""The dataset: tables, checks, edits, statistics and image files."""
 
 from augsuite.dataset.checks import Intake, checked
 from augsuite.dataset.sample import ArraySource, FileSource, Sample

@@ -30,6 +30,7 @@ from augsuite.augment.steps import transforms_of
 from augsuite.dataset.digest import digest
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import RunRecord
+from augsuite.study.arms import PlainArm
 from augsuite.study.file import Study
 from augsuite.study.session import write_json
 
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 _DIGITS = 20  # hexadecimal, 80 bits: enough for any number of runs, short enough to read
 
-_CORE = ("augsuite.augment", "augsuite.boxes", "augsuite.dataset", "augsuite.study.session")
+_CORE = ("augsuite.augment", "augsuite.boxes", "augsuite.dataset", "augsuite.evaluation", "augsuite.study.session")
 """What of the core a run's numbers come from; the version alone would not see a change between two releases."""
 
 
@@ -64,7 +65,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         metric: the metric compared.
         config: all settings of the trainer.
         reference: the arm compared with.
-        arms: name -> policy, as plain values.
+        arms: name -> policy, and settings in which it differs from `config`.
         seeds: those of every arm.
         runs: every arm with every seed, in the order in which they are trained.
         images: how many are trained and measured on.
@@ -79,7 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     config: dict[str, Any]
     reference: str
-    arms: dict[str, Any]
+    arms: dict[str, PlainArm]
     seeds: list[int]
     runs: list[Run]
     images: dict[str, int]
@@ -181,22 +182,22 @@ def ask(study: Study, command: str) -> tuple[State, dict[str, dict[str, Any]]]:
         The state to store, and for each digest what was digested.
     """
     data = {"train": digest(study.train), "val": digest(study.val)}
-    code = code_of(study.trainer, study.arms.values())
-    arms = {name: policy.to_plain() for name, policy in study.arms.items()}
+    code = code_of(study.trainer, (arm.policy for arm in study.arms.values()))
+    arms = {name: arm.to_plain() for name, arm in study.arms.items()}
     runs, identities = [], {}
     for seed in study.seeds:
-        for arm, policy in study.arms.items():
+        for name, arm in study.arms.items():
             identity = {
                 "data": data,
-                "policy": _nameless(arms[arm]),
+                "policy": _nameless(arms[name].policy),
                 "trainer": study.trainer,
-                "config": dict(study.config),
+                "config": {**study.config, **arm.config},
                 "seed": seed,
-                "code": _part_of(code, study.trainer, policy),
+                "code": _part_of(code, study.trainer, arm.policy),
             }
-            name = _digest_of(identity)
-            identities[name] = identity
-            runs.append(Run(arm=arm, seed=seed, digest=name))
+            run = _digest_of(identity)
+            identities[run] = identity
+            runs.append(Run(arm=name, seed=seed, digest=run))
     state = State(
         study=study.name,
         trainer=study.trainer,

@@ -26,8 +26,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from augsuite.augment import Batch, Feed
 from augsuite.dataset import Dataset
-from augsuite.dataset.evaluation import evaluate_labels
 from augsuite.errors import ConfigError, nearest
+from augsuite.evaluation import evaluate_labels
 from augsuite.protocols import RunRecord
 
 Count = Annotated[int, Meta(ge=1)]

@@ -22,8 +22,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from augsuite.augment import Batch, Feed
 from augsuite.boxes import bounds, corner_points
-from augsuite.dataset.evaluation import Detections, evaluate_detections, write_results
 from augsuite.errors import ConfigError
+from augsuite.evaluation import Detections, evaluate_detections, write_results
 from augsuite.protocols import RunRecord
 from augsuite_ssd.anchors import anchor_shapes, decode, encode, make_anchors, match, mine_negatives, overlaps
 

@@ -7,14 +7,14 @@ from pycocotools.cocoeval import COCOeval
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, objects
-from augsuite.dataset.evaluation import (
+from augsuite.errors import DataError
+from augsuite.evaluation import (
     COCO_NAMES,
     Detections,
     evaluate_detections,
     evaluate_labels,
     write_results,
 )
-from augsuite.errors import DataError
 
 # Written by hand as COCO has it: ids with gaps, a crowd, an area that is not the box's, an image without boxes.
 TRUTH = {
