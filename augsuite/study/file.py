@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from augsuite import registry
-from augsuite.augment import Policy, policy
 from augsuite.config import build, parse_yaml, read_yaml, to_plain
 from augsuite.conversion import read
 from augsuite.dataset import Dataset, edits
 from augsuite.errors import ConfigError, nearest
+from augsuite.study.arms import Arm, read_arm
 from augsuite.study.session import align_categories, settings_of
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
@@ -51,7 +51,8 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True):
         split: see `Split`; the dataset's own splits, or 80 % and 20 %, where nothing is said.
         trainer: the trainer's name.
         config: the trainer's settings that differ from its defaults.
-        arms: name -> policy: its name, a YAML file relative to the study file, a list of steps, or a whole policy.
+        arms: name -> policy: its name, a YAML file relative to the study file, a list of steps, or a whole policy; or
+            `{policy: ..., config: ...}` with settings of the trainer, where an arm that names no policy has the reference's.
         reference: the arm that the others are compared with.
         seeds: how many, or which.
         workers: processes at once; `auto` is one for each core.
@@ -81,7 +82,7 @@ class Study:
         config: all settings of the trainer, as plain values.
         train: the images trained on.
         val: the images measured on, with the categories of `train`.
-        arms: name -> policy, in the order of the file.
+        arms: name -> arm, in the order of the file.
         reference: one of `arms`.
         seeds: different, in the order of the file.
         workers: None for one for each core.
@@ -94,7 +95,7 @@ class Study:
     config: Mapping[str, Any]
     train: Dataset
     val: Dataset
-    arms: Mapping[str, Policy]
+    arms: Mapping[str, Arm]
     reference: str
     seeds: tuple[int, ...]
     workers: int | None
@@ -120,7 +121,7 @@ def load(path: Path) -> Study:
         settings = settings_of(raw.trainer, raw.config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    arms = {name: _policy(value, path, name) for name, value in raw.arms.items()}
+    arms = _arms(raw, path)
     train, val = _parts(raw, path)
     return Study(
         name=raw.study,
@@ -137,22 +138,17 @@ def load(path: Path) -> Study:
     )
 
 
-def _policy(value: Any, path: Path, arm: str) -> Policy:
-    if value is None:
-        value = "none"
-    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        value = path.parent / value
-    if isinstance(value, list):
-        value = {"steps": value}
-    if isinstance(value, dict):
-        value = {"policy": arm, **value}
+def _arms(raw: StudyFile, path: Path) -> dict[str, Arm]:
+    """The arms; one that says nothing of a policy has that of the reference."""
+    first = raw.arms[raw.reference]
+    common = first.get("policy") if isinstance(first, dict) and set(first) <= {"policy", "config"} else first
     try:
-        return policy(value)
+        return {
+            name: read_arm(value, name, path.parent, raw.trainer, raw.config, common)
+            for name, value in raw.arms.items()
+        }
     except ConfigError as error:
-        # The error of an inline policy begins with its name already, which is the arm's.
-        raise ConfigError(
-            f"{path}: arms: {error}" if isinstance(value, dict) else f"{path}: arms.{arm}: {error}"
-        ) from error
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:

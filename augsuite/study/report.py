@@ -66,11 +66,11 @@ def write_report(summary: Summary, store: Store, study: Study) -> Path:
         curves=_curves(state, store),
         explored=_matrix(summary.explored, state),
         classes=_matrix(summary.classes, state, cut=f"{state.metric}/"),
-        strips=strips(study.train, study.arms),
+        strips=strips(study.train, {name: arm.policy for name, arm in study.arms.items()}),
         legend=[(str(name), f"rgb{class_color(row)}") for row, name in enumerate(study.train.categories.names)],
         minutes=_duration(summary.seconds),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        policies={name: _as_yaml(plain) for name, plain in state.arms.items()},
+        policies={name: _as_yaml(arm.policy) for name, arm in state.arms.items()},
         config=yaml.safe_dump(state.config, sort_keys=False, default_flow_style=None, width=100),
     )
     path = store.folder / "report.html"

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from augsuite.augment import policy
 from augsuite.dataset import Dataset
 from augsuite.protocols import RunRecord
+from augsuite.study.arms import PlainArm
 from augsuite.study.session import train_once, write_json
 from augsuite.study.store import Progress, Run, Store
 
@@ -28,7 +29,7 @@ class Work:
         config: its settings.
         train: the images trained on.
         val: the images measured on.
-        arms: name -> policy as plain values: the classes of some transforms are made on demand and cannot travel.
+        arms: by name, as plain values: the classes of some transforms are made on demand and cannot travel.
         identities: digest -> what it digests.
         wait: whether to wait for a run that another process is training, or to come back later.
     """
@@ -38,7 +39,7 @@ class Work:
     config: Mapping[str, Any]
     train: Dataset
     val: Dataset
-    arms: Mapping[str, Any]
+    arms: Mapping[str, PlainArm]
     identities: Mapping[str, Any]
     wait: bool = False
 
@@ -67,12 +68,13 @@ class Work:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed attempt left
         folder.mkdir()
         write_json(folder / "identity.json", self.identities[run.digest])
+        arm = self.arms[run.arm]
         return train_once(
             self.trainer,
-            self.config,
+            {**self.config, **arm.config},
             self.train,
             self.val,
-            policy(self.arms[run.arm]),
+            policy(arm.policy),
             run.seed,
             folder,
             progress=_Report(folder),

@@ -13,6 +13,7 @@ from augsuite import conversion, policy
 from augsuite.dataset.digest import digest
 from augsuite.errors import DataError
 from augsuite.study import store
+from augsuite.study.arms import Arm
 from augsuite.study.file import load
 
 
@@ -76,15 +77,23 @@ def test_run_digest_depends_on_what_the_result_depends_on(bench):
     study = load(bench.file)
     before = set(runs(study))
     for changed in (
-        replace(study, arms={"none": policy([{"do": "vflip", "p": 0.5}])}),
-        replace(study, arms={"none": policy([{"do": "hflip", "p": 0.9}])}),
+        replace(study, arms={"none": Arm(policy([{"do": "vflip", "p": 0.5}]))}),
+        replace(study, arms={"none": Arm(policy([{"do": "hflip", "p": 0.9}]))}),
         replace(study, config={**study.config, "epochs": 3}),
+        replace(study, arms={"none": Arm(study.arms["none"].policy, {"epochs": 3})}),
         replace(study, trainer="ssd"),
         replace(study, seeds=(7,)),
         replace(study, train=study.train.take(range(5))),
         replace(study, val=study.val.take([0])),
     ):
         assert not set(runs(changed)) & before
+
+
+def test_settings_of_an_arm_and_of_the_study_are_the_same_run(bench):
+    study = load(bench.file)
+    for_all = replace(study, config={**study.config, "epochs": 3}, arms={"none": study.arms["none"]})
+    for_one = replace(study, arms={"none": Arm(study.arms["none"].policy, {"epochs": 3})})
+    assert runs(for_all) == runs(for_one)
 
 
 def test_run_digest_depends_on_the_plugins_code_that_the_run_uses(bench):
@@ -109,5 +118,5 @@ def test_run_digest_depends_on_the_part_of_the_core_that_makes_the_numbers(bench
 def test_one_more_seed_or_arm_keeps_the_runs_there_are(bench):
     study = load(bench.file)
     before = set(runs(study))
-    more = replace(study, seeds=(0, 1, 2, 3), arms={**study.arms, "vflip": policy([{"do": "vflip"}])})
+    more = replace(study, seeds=(0, 1, 2, 3), arms={**study.arms, "vflip": Arm(policy([{"do": "vflip"}]))})
     assert before < set(runs(more))

@@ -36,7 +36,7 @@ def test_load(bench):
         None,
     )
     assert list(study.arms) == ["none", "hflip"]
-    assert study.arms["hflip"].steps[0].do == "hflip"
+    assert study.arms["hflip"].policy.steps[0].do == "hflip"
     assert study.config == {"epochs": 2, "nap_s": 0.0, "bonus": 0.0}
     assert (len(study.train), len(study.val)) == (6, 2)
     assert not set(study.train.images.names) & set(study.val.images.names)
@@ -46,9 +46,28 @@ def test_arms_of_every_kind(bench):
     (bench.folder / "mine.yaml").write_text("policy: mine\nsteps:\n  - {do: vflip}\n")
     arms = {"none": None, "named": "flip", "file": "mine.yaml", "whole": {"steps": [{"do": "hflip"}], "min_size": 4}}
     study = load(edit(bench, arms=arms))
-    assert [step.do for step in study.arms["file"].steps] == ["vflip"]
-    assert study.arms["whole"].min_size == 4
-    assert study.arms["none"].steps == ()
+    assert [step.do for step in study.arms["file"].policy.steps] == ["vflip"]
+    assert study.arms["whole"].policy.min_size == 4
+    assert study.arms["none"].policy.steps == ()
+
+
+def test_an_arm_is_a_policy_and_settings(bench):
+    arms = {
+        "none": {"policy": "flip"},
+        "longer": {"config": {"epochs": 3}},
+        "both": {"policy": [{"do": "vflip"}], "config": {"epochs": 4, "bonus": 0}},
+        "whole": {"policy": {"steps": [], "min_size": 2}, "config": None},
+    }
+    study = load(edit(bench, arms=arms))
+    assert study.arms["longer"].policy == study.arms["none"].policy
+    assert {name: arm.config for name, arm in study.arms.items()} == {
+        "none": {},
+        "longer": {"epochs": 3},
+        "both": {"epochs": 4},  # a bonus of 0 is what the study says already
+        "whole": {},
+    }
+    assert study.arms["both"].policy.steps[0].do == "vflip"
+    assert study.arms["whole"].policy.min_size == 2
 
 
 @pytest.mark.parametrize(
@@ -64,6 +83,12 @@ def test_arms_of_every_kind(bench):
         ({"study": "../up"}, "study: '../up' cannot name a folder"),
         ({"arms": {"none": None, "x": [{"do": "hflop"}]}}, "unknown transform 'hflop'. Did you mean 'hflip'?"),
         ({"arms": {"none": None, "x": "flup"}}, "arms.x: unknown policy 'flup'. Did you mean 'flip'?"),
+        (
+            {"arms": {"none": None, "x": {"config": {"epoch": 3}}}},
+            "arms.x.config: trainer quick: unknown setting 'epoch'",
+        ),
+        ({"arms": {"none": None, "x": {"config": [1]}}}, "arms.x.config: expected names and values"),
+        ({"arms": {"none": None, "x": {"steps": [], "config": {}}}}, "arms.x: steps beside config"),
         ({"split": {"trian": 3}}, "split: unknown setting 'trian'. Did you mean 'train'?"),
         ({"split": {"train": 7, "val": 2}}, "split: val: 2 images asked for, 1 there are"),
         ({"split": {"train": "left", "val": 2}}, "split: unknown split 'left'"),
