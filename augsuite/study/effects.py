@@ -2,7 +2,7 @@
 
 Runs are paired by seed: arm and reference of one seed share initial weights, the order of the images and the draws of the steps
 they have in common, so that what differs between them is the arm. Each arm is judged by a paired t test, corrected for the
-number of comparisons made together (Holm). docs/study.md explains the terms to a reader without statistics.
+number of comparisons made together (Holm), or by its sequential counterpart. docs/study.md explains the terms to a reader without statistics.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LEVEL = 0.05
-"""Chance of at least one false claim in a family of comparisons; an interval covers with 1 - LEVEL."""
-POWER = 0.8
-"""The chance with which the smallest detectable effect would have been shown."""
+from augsuite.study.power import LEVEL, detectable, seeds_for, student
+from augsuite.study.sequential import critical, evidence
+
 _SPREADLESS = 1e-9  # of the values' size: below it a standard deviation is rounding noise, and t is meaningless
 
 Verdict = Literal["helps", "hurts", "not shown", "too few seeds", "no spread", "identical"]
@@ -35,12 +34,16 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         seeds: those with a value in both arms, in order.
         differences: arm minus reference, for each of `seeds`.
         mean: the effect: their mean.
-        low: lower end of the 95 % interval of the mean; None with fewer than two seeds, and where nothing varies.
+        low: lower end of the 95 % interval of the mean; None with fewer than two seeds (three, if `sequential`), and where
+            nothing varies.
         high: upper end.
         sd: standard deviation of the differences (n - 1); None with fewer than two seeds.
-        p: two-sided p value of the paired t test; None where there is no test.
+        p: two-sided p value of the paired t test, or one that is valid at all times; None where there is no test.
         p_corrected: the same after Holm's correction over the comparisons made together.
         detectable: the true effect that the study would have shown with a chance of 80 %; None where there is no test.
+        seeds_for_half: how many seeds would show half of it; None where there is no test, or seeds are added one by one.
+        unpaired: the interval that the same runs would give unpaired; None where there is none.
+        sequential: whether interval and p hold at every number of seeds, so that one may look and add seeds.
         verdict: `helps` or `hurts` where `p_corrected` is below 0.05; `not shown` where it is not; `too few seeds` below two;
             `identical` where every run equals its partner; `no spread` where every seed gave the same other difference, so
             that the seeds are copies of one observation and no chance can be told.
@@ -57,6 +60,9 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     p: float | None = None
     p_corrected: float | None = None
     detectable: float | None = None
+    seeds_for_half: int | None = None
+    unpaired: tuple[float, float] | None = None
+    sequential: bool = False
     verdict: Verdict = "too few seeds"
 
     @property
@@ -65,7 +71,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict == "not shown" and self.p is not None and self.p < LEVEL
 
 
-def measure(families: Mapping[str, Values], reference: str) -> list[Effect]:
+def measure(families: Mapping[str, Values], reference: str, sequential: bool = False) -> list[Effect]:
     """Compare every arm with the reference on every metric given, as one family of comparisons.
 
     Whoever asks several questions of the same runs finds something by chance, so all the comparisons of one call are corrected
@@ -74,31 +80,68 @@ def measure(families: Mapping[str, Values], reference: str) -> list[Effect]:
     Args:
         families: metric -> arm -> seed -> value. A value that is not finite counts as missing.
         reference: the arm that the others are compared with.
+        sequential: whether the number of seeds may have depended on what was seen; see `augsuite.study.sequential`.
 
     Returns:
         One effect for each metric and arm that shares at least one seed with the reference, in the order given.
     """
-    paired = [
-        (arm, metric, pair(values[arm], values.get(reference, {}), scale))
-        for metric, values in families.items()
-        for scale in [_scale(values)]
-        for arm in values
-        if arm != reference
-    ]
-    tested = [effect for _, _, effect in paired if effect is not None and effect.p is not None]
-    p_values = holm([effect.p for effect in tested if effect.p is not None]).tolist()
-    corrected = dict(zip(map(id, tested), p_values, strict=True))
     found = []
-    for arm, metric, effect in paired:
-        if effect is None:
+    for metric, values in families.items():
+        rows = {arm: {arm: 1.0, reference: -1.0} for arm in values if arm != reference}
+        for effect in contrast(values, rows, metric, sequential):
+            alone = unpaired(values[effect.arm], values.get(reference, {}))
+            found.append(msgspec.structs.replace(effect, unpaired=alone))
+    return correct(found)
+
+
+def contrast(values: Values, rows: Mapping[str, Mapping[str, float]], metric: str, sequential: bool) -> list[Effect]:
+    """Weighted sums of arms, seed by seed: `{"a": 1, "b": -1}` is what a does beyond b.
+
+    Args:
+        values: arm -> seed -> value; not finite counts as missing.
+        rows: name -> arm -> weight.
+        metric: the metric's name.
+        sequential: as `measure` has it.
+
+    Returns:
+        One effect for each name whose arms share at least one seed, uncorrected; `correct` judges them as a family.
+    """
+    scale = _scale(values)
+    found = []
+    for name, weights in rows.items():
+        seeds = set.intersection(*(set(values.get(arm, {})) for arm in weights))
+        sums = {seed: math.fsum(weight * values[arm][seed] for arm, weight in weights.items()) for seed in seeds}
+        effect = _test(sums, scale, sequential)
+        if effect is not None:
+            found.append(msgspec.structs.replace(effect, arm=name, metric=metric))
+    return found
+
+
+def correct(effects: Sequence[Effect]) -> list[Effect]:
+    """Judge effects as one family of comparisons: corrected p values, verdicts, and what could have been shown."""
+    tested = [effect.p for effect in effects if effect.p is not None]
+    corrected = iter(holm(tested).tolist())
+    halves: dict[int, int | None] = {}  # count -> seeds; both effects are in units of sd, which falls out
+    found = []
+    for effect in effects:
+        if effect.p is None or effect.sd is None:
+            found.append(effect)
             continue
-        p = corrected.get(id(effect))
-        named = msgspec.structs.replace(effect, arm=arm, metric=metric)
-        if p is not None and effect.sd is not None:
-            verdict: Verdict = "not shown" if p >= LEVEL else "helps" if effect.mean > 0 else "hurts"
-            limit = detectable(effect.sd, len(effect.seeds), LEVEL / len(tested))
-            named = msgspec.structs.replace(named, p_corrected=p, verdict=verdict, detectable=limit)
-        found.append(named)
+        p = next(corrected)
+        count, level = len(effect.seeds), LEVEL / len(tested)
+        limit = detectable(effect.sd, count, critical(count, level) if effect.sequential else student(count, level))
+        shown = math.isfinite(limit)
+        if shown and not effect.sequential and count not in halves:
+            halves[count] = seeds_for(limit / 2, effect.sd, level)
+        found.append(
+            msgspec.structs.replace(
+                effect,
+                p_corrected=p,
+                verdict="not shown" if p >= LEVEL else "helps" if effect.mean > 0 else "hurts",
+                detectable=limit if shown else None,
+                seeds_for_half=halves.get(count),
+            )
+        )
     return found
 
 
@@ -118,24 +161,60 @@ def pair(values: Mapping[int, float], reference: Mapping[int, float], scale: flo
 
     Source: Student 1908, The probable error of a mean, Biometrika 6(1); `scipy.stats.ttest_rel` gives the same numbers.
     """
-    seeds = tuple(sorted(seed for seed in values.keys() & reference.keys() if _finite(values[seed], reference[seed])))
+    return _test({seed: values[seed] - reference[seed] for seed in values.keys() & reference.keys()}, scale, False)
+
+
+def unpaired(values: Mapping[int, float], reference: Mapping[int, float]) -> tuple[float, float] | None:
+    """The 95 % interval that the same runs would give if one did not know which belong together; for comparison only.
+
+    Returns:
+        Its ends; None with fewer than two finite values in an arm, and where neither varies.
+
+    Source: Welch 1947, The generalization of Student's problem when several different population variances are involved,
+    Biometrika 34; `scipy.stats.ttest_ind(equal_var=False)` gives the same numbers.
+    """
+    from scipy import stats
+
+    one = np.array([value for value in values.values() if math.isfinite(value)])
+    two = np.array([value for value in reference.values() if math.isfinite(value)])
+    if len(one) < 2 or len(two) < 2:
+        return None
+    parts = one.var(ddof=1) / len(one), two.var(ddof=1) / len(two)
+    variance = sum(parts)
+    if variance <= 0:
+        return None
+    freedom = variance**2 / (parts[0] ** 2 / (len(one) - 1) + parts[1] ** 2 / (len(two) - 1))
+    half = float(stats.t.ppf(1 - LEVEL / 2, freedom) * math.sqrt(variance))
+    mean = float(one.mean() - two.mean())
+    return mean - half, mean + half
+
+
+def _test(by_seed: Mapping[int, float], scale: float, sequential: bool) -> Effect | None:
+    """The statistics of one difference for each seed."""
+    seeds = tuple(sorted(seed for seed, value in by_seed.items() if math.isfinite(value)))
     if not seeds:
         return None
-    differences = np.array([values[seed] - reference[seed] for seed in seeds])
+    differences = np.array([by_seed[seed] for seed in seeds])
     count, mean = len(seeds), float(differences.mean())
-    base = Effect(arm="", metric="", seeds=seeds, differences=tuple(differences.tolist()), mean=mean)
+    base = Effect(
+        arm="", metric="", seeds=seeds, differences=tuple(differences.tolist()), mean=mean, sequential=sequential
+    )
     if count < 2:
         return base
     sd = float(differences.std(ddof=1))
     if sd <= _SPREADLESS * scale:
         same = abs(mean) <= _SPREADLESS * scale
         return msgspec.structs.replace(base, sd=0.0, verdict="identical" if same else "no spread")
+    reach = critical(count, LEVEL) if sequential else student(count)
+    if math.isinf(reach):
+        return msgspec.structs.replace(base, sd=sd)
 
     from scipy import stats
 
     error = sd / math.sqrt(count)
-    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, count - 1))
+    t = abs(mean) / error
+    p = min(1.0, 1 / evidence(t, count)) if sequential else float(2 * stats.t.sf(t, count - 1))
+    half = reach * error
     return msgspec.structs.replace(base, low=mean - half, high=mean + half, sd=sd, p=p, verdict="not shown")
 
 
@@ -161,47 +240,16 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return result
 
 
-def detectable(sd: float, seeds: int, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest true effect that a paired study of this size shows with the given chance.
-
-    The effect delta at which a two-sided t test at `level` on `seeds` differences of standard deviation `sd` rejects with
-    probability `power`; t then follows the noncentral distribution with noncentrality delta sqrt(seeds) / sd. `measure` uses
-    level / (number of comparisons), the strictest that Holm's procedure applies, so that it holds whatever the other arms do.
-    `sd` is itself an estimate: with three seeds read the result as an order of magnitude.
-
-    Args:
-        sd: standard deviation of the paired differences, above 0.
-        seeds: at least 2.
-        level: of the test, in (0, 1).
-        power: in (`level`, 1).
-
-    Returns:
-        The effect, in the unit of `sd`.
-
-    Source: Cohen 1988, Statistical power analysis for the behavioral sciences, chapter 2; the name and use of the quantity
-    (minimum detectable effect): Bloom 1995, Evaluation Review 19(5), 547-556.
-    """
-    from scipy import optimize, stats
-
-    freedom = seeds - 1
-    critical = float(stats.t.ppf(1 - level / 2, freedom))
-
-    def missing(shift: float) -> float:
-        # The lower tail of the noncentral t, P(T < -critical), is below level / 2 and falls fast; left out it costs nothing
-        # visible and spares a part of the distribution that is computed badly.
-        return float(stats.nct.sf(critical, freedom, shift)) - power
-
-    # For large critical values, T > critical comes close to shift / chi > critical: bracket by the chi quantile.
-    low_chi = math.sqrt(float(stats.chi2.ppf(1 - power, freedom)) / freedom)
-    top = 2 * critical * max(1.0, 1 / max(low_chi, 1e-6)) + 10
-    shift = float(optimize.brentq(missing, 0.0, top))
-    return shift * sd / math.sqrt(seeds)
-
-
 def mean_of(values: Mapping[int, float]) -> float | None:
     """The mean over seeds of an arm's finite values; None where there are none."""
     finite = [value for value in values.values() if math.isfinite(value)]
     return math.fsum(finite) / len(finite) if finite else None
+
+
+def sd_of(values: Mapping[int, float]) -> float | None:
+    """The standard deviation over seeds (n - 1) of an arm's finite values; None with fewer than two."""
+    finite = [value for value in values.values() if math.isfinite(value)]
+    return float(np.std(finite, ddof=1)) if len(finite) > 1 else None
 
 
 def describe(effect: Effect, digits: int = 1) -> str:
@@ -209,7 +257,8 @@ def describe(effect: Effect, digits: int = 1) -> str:
     if effect.verdict == "not shown" and effect.detectable is not None:
         if effect.uncertain:
             return "not shown (counts alone, not after the correction for several arms)"
-        return f"not shown (an effect under {effect.detectable:.{digits}f} would probably be missed)"
+        half = f"; {effect.seeds_for_half} seeds would show half of that" if effect.seeds_for_half is not None else ""
+        return f"not shown (an effect under {effect.detectable:.{digits}f} would probably be missed{half})"
     if effect.verdict == "identical":
         return "identical (every run equals its partner)"
     if effect.verdict == "no spread":
@@ -221,7 +270,3 @@ def _scale(values: Values) -> float:
     """The largest finite value, so that equality is judged relative to it; 1 where all are 0."""
     sizes: Sequence[float] = [abs(v) for arm in values.values() for v in arm.values() if math.isfinite(v)]
     return max(sizes, default=0.0) or 1.0
-
-
-def _finite(first: float, second: float) -> bool:
-    return math.isfinite(first) and math.isfinite(second)

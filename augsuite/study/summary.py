@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from augsuite.protocols import RunRecord
-from augsuite.study.effects import Effect, Verdict, describe, mean_of, measure
+from augsuite.study.effects import Effect, Verdict, describe, mean_of, measure, sd_of
 from augsuite.study.store import State, Store
 
 
@@ -18,6 +18,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
         arm: its name.
         values: seed -> the study's metric, for the runs that are complete.
         mean: of `values`; None where there are none.
+        sd: their standard deviation over seeds; None with fewer than two.
         effect: against the reference; None for the reference itself, and where no seed is shared with it.
         verdict: in words, with what qualifies it.
         augment_ms: CPU milliseconds to draw and render one training image, decoding included where it was not cached; None
@@ -30,6 +31,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     arm: str
     values: dict[int, float]
     mean: float | None
+    sd: float | None
     effect: Effect | None
     verdict: str
     augment_ms: float | None
@@ -115,6 +117,7 @@ def _arm(
         arm=name,
         values=values,
         mean=mean_of(values),
+        sd=sd_of(values),
         effect=effect,
         verdict=_verdict(name == state.reference, effect, failed),
         augment_ms=1000 * sum(r.augment_seconds or 0.0 for r in augmented) / rendered if rendered else None,

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from augsuite.study.effects import describe, detectable, holm, mean_of, measure, pair
+from augsuite.study.effects import contrast, correct, describe, holm, mean_of, measure, pair, sd_of, unpaired
 
 
 def test_pair_by_hand():
@@ -108,20 +108,6 @@ def test_holm_rejects_what_the_step_down_rule_rejects(p_values):
     assert {int(row) for row in np.flatnonzero(holm(p_values) < level)} == rejected
 
 
-@pytest.mark.parametrize(("seeds", "level"), [(2, 0.05), (3, 0.05), (3, 0.0125), (5, 0.05), (5, 0.00125), (20, 0.01)])
-def test_detectable_by_simulation(seeds, level):
-    # Draw studies whose true effect is the one returned: four in five of them must show it.
-    effect = detectable(1.5, seeds, level)
-    rng = np.random.default_rng(3)
-    judged = stats.ttest_1samp(rng.normal(effect, 1.5, (100_000, seeds)), 0.0, axis=1)
-    assert np.mean(judged.pvalue < level) == pytest.approx(0.8, abs=0.006)
-
-
-def test_detectable_published():
-    # Cohen's tables, as G*Power 3.1 gives them: dz = 0.5 needs 34 pairs for 80 % at 5 % two-sided; 33 do not suffice.
-    assert detectable(1.0, 34) < 0.5 < detectable(1.0, 33)
-
-
 def test_verdicts_after_the_correction():
     reference = {0: 30.0, 1: 27.5, 2: 33.1, 3: 29.4, 4: 31.7, 5: 26.2}
     changes = {
@@ -171,6 +157,45 @@ def test_families_are_corrected_together():
     assert together[0].p_corrected == pytest.approx(3 * together[0].p)
 
 
-def test_mean_of():
+def test_mean_and_spread():
     assert mean_of({0: 1.0, 1: 4.0, 2: math.nan}) == 2.5
     assert mean_of({}) is None
+    assert sd_of({0: 1.0, 1: 3.0, 2: math.nan}) == pytest.approx(math.sqrt(2))
+    assert sd_of({0: 1.0}) is None
+
+
+@given(st.lists(st.tuples(st.integers(-100, 100), st.integers(-100, 100)), min_size=2, max_size=12))
+def test_unpaired_agrees_with_scipy(rows):
+    arm, reference = np.array(rows, float).T
+    assume(arm.var() > 0 and reference.var() > 0)  # scipy warns of an arm that does not vary
+    judged = stats.ttest_ind(arm, reference, equal_var=False).confidence_interval(0.95)
+    assert unpaired(dict(enumerate(arm)), dict(enumerate(reference))) == pytest.approx((judged.low, judged.high))
+
+
+def test_unpaired_needs_some_spread():
+    assert unpaired({0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}) is None
+    assert unpaired({0: 1.0, 1: 1.0}, {0: 2.0}) is None
+
+
+def test_pairing_takes_out_what_the_seeds_have_in_common():
+    # Seeds 10, 20, 30 and differences 1, 2, 3. Unpaired by hand: variances 100 and 121, standard error sqrt(221 / 3) = 8.583.
+    reference = {0: 10.0, 1: 20.0, 2: 30.0}
+    (effect,) = measure({"AP": {"none": reference, "arm": {0: 11.0, 1: 22.0, 2: 33.0}}}, "none")
+    assert effect.unpaired is not None
+    freedom = (221 / 3) ** 2 / ((100 / 3) ** 2 / 2 + (121 / 3) ** 2 / 2)
+    assert effect.unpaired[1] - 2 == pytest.approx(8.5829 * stats.t.ppf(0.975, freedom), rel=1e-4)
+    assert (effect.high - effect.low) < (effect.unpaired[1] - effect.unpaired[0]) / 8
+
+
+def test_interaction_by_hand():
+    # (both - b) - (a - none) by seed: (16-12)-(13-10) = 1, (18-13)-(13-11) = 3, (20-15)-(16-13) = 2.
+    values = {
+        "none": {0: 10.0, 1: 11.0, 2: 13.0},
+        "a": {0: 13.0, 1: 13.0, 2: 16.0},
+        "b": {0: 12.0, 1: 13.0, 2: 15.0},
+        "both": {0: 16.0, 1: 18.0, 2: 20.0, 3: 99.0},
+    }
+    (effect,) = correct(contrast(values, {"a x b": {"both": 1, "b": -1, "a": -1, "none": 1}}, "AP", False))
+    assert effect.differences == (1.0, 3.0, 2.0)
+    assert effect.p == pytest.approx(stats.ttest_1samp([1.0, 3.0, 2.0], 0).pvalue)
+    assert effect.seeds == (0, 1, 2)
