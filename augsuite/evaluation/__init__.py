@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from augsuite.evaluation.coco import COCO_NAMES, evaluate_detections
+from augsuite.evaluation.coco import COCO_NAMES, Evaluator, evaluate_detections
 from augsuite.evaluation.detections import Detections, write_results
 from augsuite.evaluation.labels import evaluate_labels
 
-__all__ = ["COCO_NAMES", "Detections", "evaluate_detections", "evaluate_labels", "write_results"]
+__all__ = ["COCO_NAMES", "Detections", "Evaluator", "evaluate_detections", "evaluate_labels", "write_results"]

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from augsuite.boxes import Boxes
+from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset.tables import Dataset, Rows
 from augsuite.errors import DataError
 
@@ -24,12 +24,19 @@ class Detections:
         category_rows: `(D,)` int64 rows of the dataset's categories.
         boxes: `(D, 4)` float64 XYXY in pixels of the original images.
         scores: `(D,)` float64, higher is surer.
+        xywh: `(D, 4)` x, y, width, height as read; None where they come from `boxes`. x + w - x is not always w, and thresholds are
+            sharp.
     """
 
     image_rows: Rows
     category_rows: Rows
     boxes: Boxes
     scores: NDArray[np.float64]
+    xywh: Boxes | None = None
+
+    def in_xywh(self) -> Boxes:
+        """`(D, 4)` the boxes as x, y, width, height."""
+        return convert(self.boxes, Layout.XYXY_PX, Layout.XYWH_PX) if self.xywh is None else self.xywh
 
     def __len__(self) -> int:
         return len(self.image_rows)
@@ -55,11 +62,14 @@ def write_results(path: Path, data: Dataset, detections: Detections) -> None:
 
 def result_rows(image_ids: Rows, category_ids: Rows, detections: Detections) -> list[dict[str, Any]]:
     """One dictionary for each detection, as COCO results have them."""
-    boxes = np.concatenate([detections.boxes[:, :2], detections.boxes[:, 2:] - detections.boxes[:, :2]], axis=1)
     return [
         {"image_id": image, "category_id": category, "bbox": box, "score": score}
         for image, category, box, score in zip(
-            image_ids.tolist(), category_ids.tolist(), boxes.tolist(), detections.scores.tolist(), strict=True
+            image_ids.tolist(),
+            category_ids.tolist(),
+            detections.in_xywh().tolist(),
+            detections.scores.tolist(),
+            strict=True,
         )
     ]
 
