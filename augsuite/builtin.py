@@ -10,8 +10,9 @@ from augsuite.spec import CommandSpec, EngineSpec, Ref, TrackerSpec
 
 @hookimpl
 def augsuite_engines() -> Iterator[EngineSpec]:
-    """Local processes."""
+    """This machine."""
     yield EngineSpec("local", "processes on this machine", Ref("augsuite.study.engine:run_local"))
+    yield EngineSpec("inline", "in this process, one run after the other", Ref("augsuite.study.engine:run_inline"))
 
 
 @hookimpl

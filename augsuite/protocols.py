@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from augsuite.boxes import Boxes
     from augsuite.dataset import Dataset, Intake, Sample
     from augsuite.dataset.images import Image
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 # Formats
@@ -240,6 +237,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         parameters: trainable parameters of the model.
         augment_seconds: CPU time of drawing and rendering those images, decoding included where it was not cached; None where
             loader workers did it. Filled in by the caller of the trainer.
+        wait_seconds: wall time in which training waited for its next batch; None where it was not measured.
+        epochs: passes over the training images, which early stopping makes fewer than were asked for.
+        peak_bytes: most memory in use: of the GPU where there is one, else of the process since it began.
     """
 
     metrics: dict[str, float]
@@ -248,6 +248,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float
     parameters: int
     augment_seconds: float | None = None
+    wait_seconds: float | None = None
+    epochs: int | None = None
+    peak_bytes: int | None = None
 
 
 class Tracker(Protocol):
@@ -290,6 +293,17 @@ class OpenTracker(Protocol):
         Raises:
             ConfigError: if what it writes to cannot be reached, or is set up wrongly.
         """
+
+
+@runtime_checkable
+class TakesPulse(Protocol):
+    """A `log` of `Train` that also wants to hear of a run between epochs."""
+
+    def pulse(self, epoch: int, epochs: int, done: float, values: Mapping[str, float]) -> None:
+        """Take how much of an epoch (from 1) is done, in [0, 1], and values so far; several times a second."""
+
+    def say(self, line: str) -> None:
+        """Take something that whoever watches should know, such as that a run goes on from a checkpoint."""
 
 
 class Train(Protocol):
@@ -386,15 +400,3 @@ class BuildNetwork(Protocol):
         Returns:
             The network, on the CPU, which takes `(B, 3, H, W)` float32; and the height and width that it is trained at.
         """
-
-
-# Engines
-
-
-class Engine(Protocol):
-    """Runs work items."""
-
-    def __call__(
-        self, work: Callable[[Item], Result], items: Iterable[Item], workers: int
-    ) -> Iterator[tuple[Item, Result | Exception]]:
-        """Run `work` on each item, at most `workers` at once; yield each item with its result or error as it ends."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from augsuite import protocols
+    from augsuite import engines, protocols
 
 T = TypeVar("T")
 
@@ -214,12 +214,12 @@ class EngineSpec:
     Attributes:
         name: what the user types after `--engine`.
         summary: one line for the listing.
-        run: runs work items; see `augsuite.protocols.Engine`.
+        run: runs work items; see `augsuite.engines.Engine`.
     """
 
     name: str
     summary: str
-    run: Ref[protocols.Engine]
+    run: Ref[engines.Engine]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from augsuite import registry
-from augsuite.study import store
+from augsuite.study import identity
 
 PLUGIN = """
 from augsuite import hookimpl
@@ -106,7 +106,7 @@ def installed(folder: Path) -> Iterator[None]:
 
 def _forget() -> None:
     registry.default.cache_clear()
-    store.source_digest.cache_clear()
+    identity.source_digest.cache_clear()
     for name in ("quick_plugin", "quick_trainer"):
         sys.modules.pop(name, None)
 
@@ -143,6 +143,7 @@ class Bench:
         self.log = folder / "trained.log"
         self.log.touch()
         self.out = folder / "studies" / "quick"
+        self.store = folder / "studies" / "_store"
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self.plugin), "QUICK_LOG": str(self.log)}
@@ -166,4 +167,4 @@ class Bench:
         return sorted(" ".join(line.split()[:2]) for line in self.log.read_text().splitlines())
 
     def records(self) -> dict[str, int]:
-        return {path.parent.name: path.stat().st_mtime_ns for path in self.out.glob("runs/*/record.json")}
+        return {path.parent.name: path.stat().st_mtime_ns for path in self.store.glob("runs/*/record.json")}

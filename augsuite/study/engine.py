@@ -1,7 +1,12 @@
-"""The engine `local`: processes of this machine, one thread each.
+"""The engines of this machine: `local`, processes with cores or GPUs of their own, and `inline`, in this process.
 
 Not `concurrent.futures`: there one worker that dies (out of memory, a crash in native code) breaks the pool and every item that
 waits; here it costs its own item. Workers end with their parent, however that ends.
+
+Workers are forked from a server that has imported what they need: torch alone takes 3 to 5 seconds, which each would spend anew. The
+server has one thread and has computed nothing, so no lock and no GPU is copied in a wrong state. Each worker has one thread unless
+its items ask for more: they share the machine by processes, and a result is independent of the number of cores, since sums over
+several threads round differently.
 """
 
 from __future__ import annotations
@@ -10,54 +15,62 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any
 
-from augsuite.errors import AugsuiteError
-from augsuite.protocols import Item, Result
+from augsuite.engines import ONE_CORE, Item, Resources, Result
+from augsuite.errors import AugsuiteError, ConfigError
 from augsuite.registry import one_line
+from augsuite.study.places import THREADS, Claim, Place, places
 
-# Runs share the machine by processes. One thread each also makes a result independent of the number of cores: sums over several
-# threads round differently. torch reads the first, OpenCV the last.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _PATIENCE_S = 5.0
 
 
-def default_workers() -> int:
-    """One worker for each core that this process may use: two threads that contend cost more than they bring."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class WorkerDiedError(AugsuiteError):
+    """The process of an item ended before the item did.
+
+    Attributes:
+        signal: which ended it; None where it left by itself.
+    """
+
+    def __init__(self, code: int | None) -> None:
+        """Say how, from the exit code."""
+        self.signal = -code if code is not None and code < 0 else None
+        super().__init__(_how_it_died(code))
 
 
 def run_local(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    resources: Resources = ONE_CORE,
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Run `work` on each item in fresh processes that are used again; see `augsuite.protocols.Engine`.
-
-    Args:
-        work: a picklable callable; sent once to each process.
-        items: picklable; taken one by one as processes become free.
-        workers: how many processes at most.
+    """Run `work` on each item in processes that are used again; see `augsuite.engines.Engine`.
 
     Yields:
         Each item as it ends, with its result, or with an `AugsuiteError` of one line that carries the traceback of the process
-        as its note. An item whose process died is one of these.
+        as its note. An item whose process died has a `WorkerDiedError`.
     """
-    context = multiprocessing.get_context("spawn")
+    context = _context(getattr(work, "imports", ()))
     pending = iter(items)
+    free = places(workers, resources)
     hands: list[_Hand] = []
     try:
         while True:
             idle = [hand for hand in hands if not hand.busy]
-            while len(hands) - len(idle) < workers:
+            while idle or free:
                 item = next(pending, _NONE)
                 if item is _NONE:
                     break
-                hand = idle.pop() if idle else _Hand(context.Process, work)
-                if hand not in hands:
+                if idle:
+                    hand = idle.pop()
+                else:
+                    hand = _Hand(context, work, free.pop(0))
                     hands.append(hand)
                 hand.give(item)
             busy = [hand for hand in hands if hand.busy]
@@ -69,25 +82,63 @@ def run_local(
                     item, answer = hand.take()
                     if not hand.alive:
                         hands.remove(hand)
+                        free.append(hand.dismiss())
                     yield item, answer
     finally:
         for hand in hands:
             hand.dismiss()
 
 
+def run_inline(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    resources: Resources = ONE_CORE,
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Run `work` on each item in this process, one after the other; see `augsuite.engines.Engine`.
+
+    For a debugger, and for one worker where nothing is to be started. An item that ends the process ends everything.
+
+    Raises:
+        ConfigError: if more than one worker is asked for.
+    """
+    if workers not in (None, 1):
+        raise ConfigError(f"the engine inline is this process: it has one worker, not {workers}. Use --engine local.")
+    with _environment(dict.fromkeys(THREADS, str(resources.cpus))):
+        place = places(1, resources)[0]
+        Place(gpus=place.gpus, threads=place.threads).settle()
+        for item in items:
+            with contextlib.redirect_stdout(sys.stderr):
+                answer, notes = _attempt(work, item)
+            for note in notes:
+                answer.add_note(note)
+            yield item, answer
+
+
 _NONE: Any = object()
+
+
+def _context(imports: Iterable[str]) -> ForkServerContext | SpawnContext:
+    """Where processes come from; elsewhere than on Linux each starts anew."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*imports])
+    return context
 
 
 class _Hand:
     """One process, what it works on, and the pipe to it."""
 
-    def __init__(self, process: Callable[..., SpawnProcess], work: Callable[[Any], Any]) -> None:
+    def __init__(self, context: ForkServerContext | SpawnContext, work: Callable[[Any], Any], place: Place) -> None:
+        self._home = place
+        self._claim = Claim(place)
         self.connection, theirs = multiprocessing.Pipe()
         self.item: Any = _NONE
         self.alive = True
         # Not a daemon: a daemon may have no children, and a trainer may want loader processes.
-        self.process = process(target=_serve, args=(work, theirs), name="augsuite-worker")
-        with _environment(dict.fromkeys(_THREADS, "1")):
+        self.process = context.Process(target=_serve, args=(work, theirs, self._claim.place), name="augsuite-worker")
+        with _environment(dict.fromkeys(THREADS, str(place.threads))):  # read by whoever imports the libraries first
             self.process.start()
         theirs.close()  # so that the end of the process closes the pipe
 
@@ -107,12 +158,13 @@ class _Hand:
         except (EOFError, OSError):
             self.alive = False
             self.process.join(_PATIENCE_S)
-            return item, AugsuiteError(_how_it_died(self.process.exitcode))
+            return item, WorkerDiedError(self.process.exitcode)
         for note in notes:
             answer.add_note(note)
         return item, answer
 
-    def dismiss(self) -> None:
+    def dismiss(self) -> Place:
+        """End the process, and say which place is free now."""
         self.connection.close()  # an idle process leaves by itself
         if self.busy:
             self.process.terminate()
@@ -121,26 +173,31 @@ class _Hand:
             self.process.kill()
             self.process.join()
         self.process.close()
+        self._claim.give_back()
+        return self._home
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, place: Place) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     os.dup2(2, 1)  # what a trainer prints is no result: stdout belongs to the table
+    place.settle()
     threading.Thread(target=_end_with_parent, name="augsuite-parent-watch", daemon=True).start()
     while True:
         try:
             item = connection.recv()
         except (EOFError, OSError):
             return
-        answer: Any
-        notes: list[str] = []
-        try:
-            answer = work(item)
-        except Exception as error:  # noqa: BLE001 - one failed item must not end the others
-            # As text: a stranger's exception may not survive the journey between processes.
-            answer, notes = AugsuiteError(one_line(error)), [traceback.format_exc()]
-        connection.send((answer, notes))
+        connection.send(_attempt(work, item))
+
+
+def _attempt(work: Callable[[Any], Any], item: Any) -> tuple[Any, list[str]]:
+    """The answer, or an error and its notes."""
+    try:
+        return work(item), []
+    except Exception as error:  # noqa: BLE001 - one failed item must not end the others
+        # As text: a stranger's exception may not survive the journey between processes.
+        return AugsuiteError(one_line(error)), [traceback.format_exc()]
 
 
 def _end_with_parent() -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from filelock import Timeout
 
 from augsuite import registry
+from augsuite.engines import ONE_CORE, Resources
 from augsuite.protocols import RunRecord
-from augsuite.study.engine import default_workers
+from augsuite.study.engine import WorkerDiedError
 from augsuite.study.file import Study
-from augsuite.study.store import Run, State, Store, ask
-from augsuite.study.worker import Work
+from augsuite.study.identity import ask
+from augsuite.study.places import visible_gpus
+from augsuite.study.runs import Runs
+from augsuite.study.store import Run, State, Store
+from augsuite.study.worker import Failure, Work
+
+_STOPPED = {signal.SIGTERM, signal.SIGINT}  # how a person or a cluster ends a process: that says nothing about the run
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         run: the run.
         record: what it found; None where it failed.
         error: one line; None where it did not fail.
-        found: whether the record was there before.
+        found: whether that was known before.
     """
 
     run: Run
@@ -31,65 +40,120 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     found: bool = False
 
 
-def prepare(study: Study, folder: Path, command: str = "") -> tuple[State, Work]:
+def prepare(study: Study, folder: Path, command: str = "", place: Path | None = None) -> tuple[State, Work]:
     """Write down the question, and say what is to be done for it.
 
     Args:
         study: the study.
-        folder: where its results go; made where it does not exist. May hold results of an earlier version of the study, of which
-            those that still answer the question are used.
+        folder: where its results go; made where it does not exist. May hold results of an earlier version of the study.
         command: what was typed, for the report.
+        place: the store of the runs; `folder` itself where nothing is said. Runs in it that answer the question are used, whichever
+            study trained them.
     """
-    state, identities = ask(study, command)
+    folder = folder.resolve()
+    place = folder if place is None else place.resolve()
+    state, identities = ask(study, command, os.path.relpath(place, folder))
+    runs = Runs(place)
+    runs.take_in(identities)
     Store(folder).write_state(state)
     work = Work(
-        folder=folder.resolve(),
+        store=place,
         trainer=study.trainer,
         config=study.config,
         train=study.train,
         val=study.val,
         arms=state.arms,
         identities=identities,
+        attempts={digest: entry.attempts for digest, entry in runs.entries(identities).items()},
+        imports=_imports(study.trainer),
     )
     return state, work
 
 
-def execute(state: State, work: Work, engine: str = "local", workers: int | None = None) -> Iterator[Outcome]:
+def needs(study: Study, gpus: float | None = None) -> Resources:
+    """What a run of a study needs: the threads that its settings name, else one core; a GPU where there is one and it may use it.
+
+    Args:
+        study: the study.
+        gpus: how many, if the user said.
+    """
+    threads, device = study.config.get("threads"), study.config.get("device")
+    if gpus is None:
+        gpus = 1.0 if device != "cpu" and visible_gpus() else 0.0
+    return Resources(cpus=threads if isinstance(threads, int) and threads > 0 else 1, gpus=gpus)
+
+
+def execute(
+    state: State,
+    work: Work,
+    engine: str = "local",
+    workers: int | None = None,
+    resources: Resources = ONE_CORE,
+    retry_failed: bool = False,
+) -> Iterator[Outcome]:
     """Train every run of a study that has no record yet.
 
     Args:
         state: the question.
         work: what `prepare` made of it.
         engine: the engine's name.
-        workers: processes at once; one for each core where nothing is said.
+        workers: how many at once; as many as there is room for, where nothing is said.
+        resources: what each run needs.
+        retry_failed: whether to try again what failed before. What was merely killed or stopped goes on in any case.
 
     Yields:
-        First the runs whose records are there, then the others as they end. Two arms with equal policies share their runs. A run
+        First the runs whose records are there, then the others as they end. Arms that come to the same share their runs. A run
         that another process is training at the moment comes last, with that process's record.
 
     Raises:
-        ConfigError: for an unknown engine.
+        ConfigError: for an unknown engine, or one without room for a run.
     """
     spec = registry.find("engine", registry.default().engines(), engine)
     start = registry.load(spec.run, f"engine {engine}", "all")
-    store = Store(work.folder)
+    runs = Runs(work.store)
+    entries = runs.entries(run.digest for run in state.runs)
     missing: dict[str, list[Run]] = {}
     for run in state.runs:
-        record = store.record(run.digest)
-        if record is not None:
-            yield Outcome(run=run, record=record, found=True)
+        entry = entries.get(run.digest)
+        if entry is not None and entry.record is not None:
+            yield Outcome(run=run, record=entry.record, found=True)
+        elif entry is not None and entry.error is not None and not retry_failed:
+            yield Outcome(run=run, error=entry.error.partition("\n")[0], found=True)
         else:
             missing.setdefault(run.digest, []).append(run)
 
-    todo = [runs[0] for runs in missing.values()]
+    todo = [same[0] for same in missing.values()]
     for attempt in (work, work.waiting()):
         busy: list[Run] = []
-        for run, answer in start(attempt, todo, min(workers or default_workers(), len(todo))) if todo else ():
+        for run, answer in start(attempt, todo, workers, resources) if todo else ():
             if answer is None:
                 busy.append(run)
                 continue
-            error = store.write_error(run.digest, answer) if isinstance(answer, Exception) else None
-            record = None if isinstance(answer, Exception) else answer
+            found = _died(run, answer, runs) if isinstance(answer, Exception) else answer
+            error, record = (found.error, None) if isinstance(found, Failure) else (None, found)
             for same in missing[run.digest]:
                 yield Outcome(run=same, record=record, error=error)
         todo = busy
+
+
+def _died(run: Run, error: Exception, runs: Runs) -> RunRecord | Failure:
+    """What became of a run whose process ended without an answer."""
+    try:
+        with runs.lock(run.digest).acquire(timeout=0):
+            entry = runs.entry(run.digest)
+            if entry is not None and entry.record is not None:
+                return entry.record  # it ended after its work was done
+            if isinstance(error, WorkerDiedError) and error.signal in _STOPPED:
+                return Failure(error=registry.one_line(error))
+            return Failure(error=runs.fail(run.digest, error))
+    except Timeout:  # another process has taken it up already
+        return Failure(error=registry.one_line(error))
+
+
+def _imports(trainer: str) -> tuple[str, ...]:
+    """What worker processes have in common. Of a stranger's trainer nobody knows whether it may be imported before a fork."""
+    module = registry.default().trainers()[trainer].train.target.partition(":")[0]
+    ours = (
+        ("torch", "torch._dynamo", module) if module.startswith("augsuite_") else ()
+    )  # any optimizer imports the second
+    return ("augsuite.study.worker", "cv2", *ours)

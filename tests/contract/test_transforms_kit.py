@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augsuite.augment import Erase, PixelOp, Step, Warp, policy
-from augsuite.study import store
+from augsuite.study import identity
 from augsuite.testing.transforms import ContractError, _check_choice, _check_erase, _check_pixel
 
 
@@ -75,4 +75,4 @@ def test_a_choice_that_breaks_its_contract(transform, said):
 
 def test_a_study_knows_the_plugins_behind_a_choice():
     chosen = policy([{"do": "one_of", "steps": [{"do": "blur"}, {"do": "hflip"}]}])
-    assert store._packages(chosen) == {"augsuite_search", "augsuite_color", "augsuite_geometry"}
+    assert identity._packages(chosen) == {"augsuite_search", "augsuite_color", "augsuite_geometry"}

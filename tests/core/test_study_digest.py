@@ -12,7 +12,7 @@ from studykit import Bench, installed
 from augsuite import conversion, policy
 from augsuite.dataset.digest import digest
 from augsuite.errors import DataError
-from augsuite.study import store
+from augsuite.study import identity
 from augsuite.study.arms import Arm
 from augsuite.study.file import load
 
@@ -25,7 +25,7 @@ def bench(tmp_path):
 
 
 def runs(study):
-    return [run.digest for run in store.ask(study, "")[0].runs]
+    return [run.digest for run in identity.ask(study, "")[0].runs]
 
 
 def test_dataset_digest_survives_a_move(bench, tmp_path):
@@ -101,7 +101,7 @@ def test_run_digest_depends_on_the_plugins_code_that_the_run_uses(bench):
     before = runs(study)
     source = bench.plugin / "quick_trainer.py"
     source.write_text(source.read_text() + "\n# a change\n")
-    store.source_digest.cache_clear()
+    identity.source_digest.cache_clear()
     assert not set(runs(study)) & set(before)
 
 
@@ -109,8 +109,8 @@ def test_run_digest_depends_on_the_plugins_code_that_the_run_uses(bench):
 def test_run_digest_depends_on_the_part_of_the_core_that_makes_the_numbers(bench, monkeypatch, part):
     study = load(bench.file)
     before = runs(study)
-    real = store.source_digest
-    monkeypatch.setattr(store, "source_digest", lambda name: "edited" if name == part else real(name))
+    real = identity.source_digest
+    monkeypatch.setattr(identity, "source_digest", lambda name: "edited" if name == part else real(name))
     assert not set(runs(study)) & set(before)
     assert real("augsuite.augment") != real("augsuite.boxes")
 

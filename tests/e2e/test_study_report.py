@@ -77,7 +77,7 @@ def test_the_table_holds_the_numbers_of_the_records(bench, text):
     state = json.loads((bench.out / "study.json").read_text())
     values: dict[str, dict[int, float]] = {}
     for run in state["runs"]:
-        path = bench.out / "runs" / run["digest"] / "record.json"
+        path = bench.store / "runs" / run["digest"] / "record.json"
         if path.exists():
             values.setdefault(run["arm"], {})[run["seed"]] = json.loads(path.read_text())["metrics"]["AP"]
     rows = {row[0]: row for row in Page(text).tables[0][1:]}

@@ -54,7 +54,7 @@ def test_table_report_and_show_agree_with_a_hand_computation(tmp_path):
     state = json.loads((bench.out / "study.json").read_text())
     values = {"none": [], "hflip": []}
     for run in sorted(state["runs"], key=lambda run: run["seed"]):
-        record = json.loads((bench.out / "runs" / run["digest"] / "record.json").read_text())
+        record = json.loads((bench.store / "runs" / run["digest"] / "record.json").read_text())
         values[run["arm"]].append(record["metrics"]["AP"])
     judged = stats.ttest_rel(values["hflip"], values["none"])
     low, high = judged.confidence_interval(0.95)
@@ -108,7 +108,7 @@ def test_killed_and_started_again_it_continues(tmp_path):
     assert len(after) == 6
     assert {name: after[name] for name in before} == before
     assert len(bench.trained()) == trained + 6 - len(finished)
-    assert not list(bench.out.glob("runs/*/.*"))
+    assert not list(bench.store.glob("runs/*/.*"))
 
 
 def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
@@ -126,7 +126,7 @@ def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
     assert "failed: raises, seed 0: RuntimeError: the loss is not finite" in done.stderr
     assert "SIGKILL" in done.stderr
     assert len(bench.records()) == 9
-    errors = [path.read_text() for path in bench.out.glob("runs/*/error.txt")]
+    errors = [path.read_text() for path in bench.store.glob("runs/*/error.txt")]
     assert any("Traceback" in text and "quick_trainer.py" in text for text in errors)
 
     again = bench.call("study", "run", "study.yaml", "--workers", "2")
@@ -159,10 +159,10 @@ def test_a_locked_run_waits_for_its_owner(tmp_path):
     bench.call("study", "run", "study.yaml")
     state = json.loads((bench.out / "study.json").read_text())
     digest = state["runs"][0]["digest"]
-    record = bench.out / "runs" / digest / "record.json"
+    record = bench.store / "runs" / digest / "record.json"
     content = record.read_bytes()
     record.unlink()
-    with FileLock(bench.out / "runs" / f"{digest}.lock"):
+    with FileLock(bench.store / "runs" / f"{digest}.lock"):
         started = subprocess.Popen(
             bench.command("study", "run", "study.yaml"),
             cwd=bench.folder,
@@ -189,7 +189,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path):
         noisy(bench)
         assert bench.call("study", "run", "study.yaml", "--workers", workers).returncode == 0
     values = [
-        {path.parent.name: json.loads(path.read_text())["metrics"] for path in bench.out.glob("runs/*/record.json")}
+        {path.parent.name: json.loads(path.read_text())["metrics"] for path in bench.store.glob("runs/*/record.json")}
         for bench in (first, second)
     ]
     assert values[0] == values[1]

@@ -21,7 +21,7 @@ LAYERS = [
     {"errors", "spec"},
     {"boxes", "config"},
     {"dataset"},
-    {"protocols", "hookspecs", "registry", "builtin"},
+    {"engines", "protocols", "hookspecs", "registry", "builtin"},
     {"evaluation"},
     {"augment"},
     {"training"},
@@ -30,7 +30,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PUBLIC_MODULES = {"spec", "protocols", "dataset", "boxes", "augment", "errors", "evaluation", "training"}
+PUBLIC_MODULES = {"spec", "engines", "protocols", "dataset", "boxes", "augment", "errors", "evaluation", "training"}
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[tuple[int, str]]:

@@ -1,0 +1,72 @@
+"""`augsuite study run`: train what is missing, and say what each arm did."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from augsuite import registry
+from augsuite.commands.console import json_option
+from augsuite.commands.study_shown import part, print_summary
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, shared by all studies that name it. By default AUGSUITE_STORE, else `studies/_store`, else --out.",
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder of the results; `studies/NAME` by default.")
+@store_option
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at once; one for each core, or GPU, by default.")
+@click.option(
+    "--gpus", type=click.FloatRange(min=0), help="GPUs for each run; 0.5 puts two on one. One by default, if any."
+)
+@click.option(
+    "--engine", default="local", show_default=True, help="Where the runs are trained: `local`, `inline`, a plugin's."
+)
+@click.option("--retry-failed", is_flag=True, help="Try again the runs that failed before.")
+@json_option
+def run(
+    file: Path,
+    out: Path | None,
+    store: Path | None,
+    workers: int | None,
+    gpus: float | None,
+    engine: str,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    """Train every arm of the study FILE with every seed, and say what each arm did.
+
+    Runs that are complete are never trained again, whichever study trained them: stop it at any time, and start it again to
+    continue. Ends with status 1 if a run failed.
+    """
+    from augsuite.commands.study_progress import Watch
+    from augsuite.study.file import load
+    from augsuite.study.scheduler import execute, needs, prepare
+    from augsuite.study.store import Store, place_of
+
+    # Before hours of training, not after: everything that the end needs.
+    summarize, write_report = part("summary:summarize"), part("report:write_report")
+    registry.find("engine", registry.default().engines(), engine)
+    asked = load(file)
+    folder = out or Path("studies") / asked.name
+    command = shlex.join(["augsuite", *sys.argv[1:]])
+    state, work = prepare(asked, folder, command, place_of(folder, out, store))
+    results = Store(folder)
+    with Watch(state, results) as watch:
+        for outcome in execute(state, work, engine, workers or asked.workers, needs(asked, gpus), retry_failed):
+            watch.tell(outcome)
+    summary = summarize(state, results)
+    print_summary(summary, as_json)
+    path = write_report(summary, results, asked)
+    if not as_json:
+        click.echo(f"report: {path}")
+    if not summary.complete:
+        sys.exit(1)

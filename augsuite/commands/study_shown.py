@@ -1,0 +1,49 @@
+"""`augsuite study show`, and how what a study found is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from augsuite import registry
+from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.spec import Ref
+
+if TYPE_CHECKING:
+    from augsuite.study.summary import Summary
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def show(folder: Path, as_json: bool) -> None:
+    """Print what the study in FOLDER found so far."""
+    from augsuite.study.store import Store
+
+    store = Store(folder)
+    state = store.state()
+    print_summary(part("summary:summarize")(state, store), as_json)
+    if not as_json and (folder / "report.html").exists():
+        click.echo(f"report: {folder / 'report.html'}")
+
+
+def part(target: str) -> Any:
+    """A part of the study that needs scipy or jinja2, with a clear line where they are not installed."""
+    part: Ref[Any] = Ref(f"augsuite.study.{target}")
+    return registry.load(part, "augsuite study", "train")
+
+
+def print_summary(summary: Summary, as_json: bool) -> None:
+    """Print what a study found so far: the table on stdout, what failed on stderr."""
+    if as_json:
+        print_json(summary)
+        return
+    headings, rows = part("summary:table")(summary)
+    print_table(headings, rows, right=frozenset({1, 3, 4}))
+    for name, error in summary.errors.items():
+        click.echo(f"failed: {name}: {error}", err=True)
+    missing = sum(arm.missing for arm in summary.arms)
+    if missing:
+        click.echo(f"{missing} of {len(summary.state.runs)} runs are not trained yet.", err=True)
