@@ -195,7 +195,10 @@ class Feed:
             shuffle: in the order of `order(epoch)`, else of the dataset.
             first: how many batches to leave out, to go on where a run was stopped.
         """
-        keys = self.keys(epoch, batch_size, size, shuffle=shuffle)[first:]
+        return self.load(self.keys(epoch, batch_size, size, shuffle=shuffle)[first:])
+
+    def load(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
+        """The batches that hold these samples, in order; all keys of a batch name one size."""
         classes = len(self.data.categories)
         if not self.workers:
             for batch in keys:

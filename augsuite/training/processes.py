@@ -1,0 +1,84 @@
+"""Several processes, one training: who this process is, and how they add up numbers.
+
+`torchrun --nproc-per-node N` starts them and says through environment variables which is which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Which of the processes this is; 0 is the one that writes, and the only one where there is no other."""
+    return int(os.environ["RANK"]) if world() > 1 else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in names) else 1
+
+
+def local_rank() -> int:
+    """Which of the processes of this machine this is, and so which GPU is its own."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Within, the processes can talk; where there is one only, nothing happens."""
+    import torch.distributed as dist
+
+    if world() == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def add_up(value: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over the processes; carries no gradient."""
+    import torch.distributed as dist
+
+    result = value.detach().clone()
+    dist.all_reduce(result)
+    return result
+
+
+def from_main(value: T) -> T:
+    """What process 0 has, in all of them; a plain value or one of tensors on the CPU."""
+    if world() == 1:
+        return value
+    import torch.distributed as dist
+
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box, src=0)
+    received: T = box[0]
+    return received
+
+
+def of_all(value: T) -> list[T]:
+    """What each process has, by rank, in all of them."""
+    if world() == 1:
+        return [value]
+    import torch.distributed as dist
+
+    box: list[Any] = [None] * world()
+    dist.all_gather_object(box, value)
+    return box
+
+
+def interleaved(parts: Sequence[Sequence[T]]) -> list[T]:
+    """`[[0, 2, 4], [1, 3]]` as `[0, 1, 2, 3, 4]`: parts that were dealt out, in their old order."""
+    return [own[row] for row in range(max(map(len, parts), default=0)) for own in parts if row < len(own)]
