@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -61,7 +61,7 @@ def read_arm(value: Any, name: str, folder: Path, trainer: str, config: Mapping[
     Raises:
         ConfigError: for an unknown name, setting or value; begins with `arms`.
     """
-    given = value if isinstance(value, Mapping) and ("config" in value or set(value) <= _KEYS) else {"policy": value}
+    given = value if is_arm(value) else {"policy": value}
     if unknown := sorted(set(given) - _KEYS):
         raise ConfigError(
             f"arms.{name}: {unknown[0]} beside config. Give an arm with settings as {{policy: ..., config: ...}}."
@@ -75,10 +75,26 @@ def read_arm(value: Any, name: str, folder: Path, trainer: str, config: Mapping[
     except ConfigError as error:
         raise ConfigError(f"arms.{name}.config: {error}") from error
     differing = {key: merged[key] for key in merged if merged[key] != base.get(key)}
-    return Arm(_policy(given.get("policy", common), folder, name), differing)
+    return Arm(read_policy(given.get("policy", common), folder, name, f"arms.{name}"), differing)
 
 
-def _policy(value: Any, folder: Path, arm: str) -> Policy:
+def is_arm(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a value of a study file is a policy with settings, and no policy alone."""
+    return isinstance(value, Mapping) and ("config" in value or set(value) <= _KEYS)
+
+
+def read_policy(value: Any, folder: Path, name: str, where: str) -> Policy:
+    """Read a policy as a study file gives it: see `read_arm`.
+
+    Args:
+        value: the policy.
+        folder: where its file is looked for.
+        name: what it is called if it has no name.
+        where: its place, for the messages.
+
+    Raises:
+        ConfigError: for an unknown name or value; begins with its place.
+    """
     if value is None:
         value = "none"
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):
@@ -86,9 +102,9 @@ def _policy(value: Any, folder: Path, arm: str) -> Policy:
     if isinstance(value, list):
         value = {"steps": value}
     if isinstance(value, dict):
-        value = {"policy": arm, **value}
+        value = {"policy": name, **value}
     try:
         return policy(value)
     except ConfigError as error:
         # The error of an inline policy begins with its name already, which is the arm's.
-        raise ConfigError(f"arms: {error}" if isinstance(value, dict) else f"arms.{arm}: {error}") from error
+        raise ConfigError(f"arms: {error}" if isinstance(value, dict) else f"{where}: {error}") from error

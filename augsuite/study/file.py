@@ -16,7 +16,8 @@ from augsuite.config import build, parse_yaml, read_yaml, to_plain
 from augsuite.conversion import read
 from augsuite.dataset import Dataset, edits
 from augsuite.errors import ConfigError, nearest
-from augsuite.study.arms import Arm, read_arm
+from augsuite.study.arms import Arm, is_arm
+from augsuite.study.design import RULES, Designed, Series, Setting, expand, is_rule
 from augsuite.study.session import align_categories, settings_of
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
@@ -53,7 +54,8 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True):
         config: the trainer's settings that differ from its defaults.
         arms: name -> policy: its name, a YAML file relative to the study file, a list of steps, or a whole policy; or
             `{policy: ..., config: ...}` with settings of the trainer, where an arm that names no policy has the reference's.
-        reference: the arm that the others are compared with.
+            Or a rule (see `augsuite.study.design`), or a list of rules and of arms by name.
+        reference: the arm that the others are compared with; where nothing is said, that of the first rule, else `none`.
         seeds: how many, or which.
         workers: processes at once; `auto` is one for each core.
     """
@@ -61,11 +63,11 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True):
     study: str
     dataset: str
     trainer: str
-    arms: dict[str, str | list[Any] | dict[str, Any] | None]
+    arms: dict[str, str | list[Any] | dict[str, Any] | None] | list[dict[str, Any]]
     val_dataset: str | None = None
     split: dict[str, Any] | None = None
     config: dict[str, Any] = {}
-    reference: str = "none"
+    reference: str | None = None
     seeds: Annotated[int, msgspec.Meta(ge=1)] | list[Seed] = 3
     workers: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1)] = "auto"
 
@@ -83,6 +85,7 @@ class Study:
         train: the images trained on.
         val: the images measured on, with the categories of `train`.
         arms: name -> arm, in the order of the file.
+        designs: what rules made of them.
         reference: one of `arms`.
         seeds: different, in the order of the file.
         workers: None for one for each core.
@@ -96,6 +99,7 @@ class Study:
     train: Dataset
     val: Dataset
     arms: Mapping[str, Arm]
+    designs: tuple[Series, ...]
     reference: str
     seeds: tuple[int, ...]
     workers: int | None
@@ -111,8 +115,6 @@ def load(path: Path) -> Study:
     raw = build(StudyFile, read_yaml(path), str(path))
     if not _NAME.match(raw.study):
         raise ConfigError(f"{path}: study: {raw.study!r} cannot name a folder. Use letters, digits and . _ + -")
-    if raw.reference not in raw.arms:
-        raise ConfigError(f"{path}: reference: there is no arm {raw.reference!r}. {nearest(raw.reference, raw.arms)}")
     seeds = tuple(range(raw.seeds)) if isinstance(raw.seeds, int) else tuple(raw.seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"{path}: seeds: expected different numbers, got {list(seeds)}.")
@@ -121,7 +123,10 @@ def load(path: Path) -> Study:
         settings = settings_of(raw.trainer, raw.config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    arms = _arms(raw, path)
+    try:
+        designed, reference = _arms(raw, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     train, val = _parts(raw, path)
     return Study(
         name=raw.study,
@@ -131,24 +136,40 @@ def load(path: Path) -> Study:
         config=to_plain(settings),
         train=train,
         val=align_categories(val, train),
-        arms=arms,
-        reference=raw.reference,
+        arms=designed.arms,
+        designs=tuple(designed.series),
+        reference=reference,
         seeds=seeds,
         workers=None if raw.workers == "auto" else raw.workers,
     )
 
 
-def _arms(raw: StudyFile, path: Path) -> dict[str, Arm]:
-    """The arms; one that says nothing of a policy has that of the reference."""
-    first = raw.arms[raw.reference]
-    common = first.get("policy") if isinstance(first, dict) and set(first) <= {"policy", "config"} else first
-    try:
-        return {
-            name: read_arm(value, name, path.parent, raw.trainer, raw.config, common)
-            for name, value in raw.arms.items()
-        }
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+def _arms(raw: StudyFile, folder: Path) -> tuple[Designed, str]:
+    """The arms, and the name of the reference: the one that is said, else that of the first rule, else `none`."""
+    setting = Setting(folder, raw.trainer, raw.config)
+    blocks = raw.arms if isinstance(raw.arms, list) else [raw.arms]
+    made: list[Designed] = []
+    for place, block in enumerate(blocks):
+        where = f"arms[{place}]" if isinstance(raw.arms, list) else "arms"
+        if "rule" in block and not is_rule(block):
+            raise ConfigError(f"{where}.rule: unknown rule {block['rule']!r}. {nearest(str(block['rule']), RULES)}")
+        made.append(Designed())
+        if is_rule(block):
+            expand(block, setting, where, made[-1])
+    series = [one for each in made for one in each.series]
+    reference = raw.reference or (series[0].reference if series else "none")
+    # An arm that says nothing of a policy has that of the reference, wherever this stands.
+    first: Any = next((block[reference] for block in blocks if not is_rule(block) and reference in block), None)
+    common = first.get("policy") if is_arm(first) else first
+    common = next((each.arms[reference].policy for each in made if reference in each.arms), common)
+    found = Designed(series=series)
+    for block, each in zip(blocks, made, strict=True):
+        arms = each.arms if is_rule(block) else {n: setting.arm(value, n, common) for n, value in block.items()}
+        for name, arm in arms.items():
+            found.add(name, arm)
+    if reference not in found.arms:
+        raise ConfigError(f"reference: there is no arm {reference!r}. {nearest(reference, found.arms)}")
+    return found, reference
 
 
 def _parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:
