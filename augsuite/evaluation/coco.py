@@ -94,6 +94,7 @@ class Evaluator:
         states: `(4, 10, K)` int8 for sizes (all, small, medium, large), thresholds and detections: `matching.MISS`, `HIT` or
             `IGNORED`.
         found: `(K,)` the annotation row that each finds at IoU 0.5; -1 for none.
+        wanted: annotation rows of the objects that are to be found.
     """
 
     def __init__(self, data: Dataset, detections: Detections) -> None:
@@ -110,12 +111,12 @@ class Evaluator:
         self._categories = np.argsort(data.categories.ids, kind="stable")
         categories = np.argsort(self._categories, kind="stable")
         table = data.annotations
-        self.truth_rows = np.flatnonzero(table.is_box)
-        boxes = data.boxes(Layout.XYWH_PX)[self.truth_rows]
-        truth_categories = categories[table.category_rows[self.truth_rows]]
-        self._truth_images = table.image_rows[self.truth_rows]
-        areas = _areas(data, self.truth_rows, boxes[:, 2] * boxes[:, 3])
-        crowd = table.ignore[self.truth_rows]
+        truth_rows = np.flatnonzero(table.is_box)
+        boxes = data.boxes(Layout.XYWH_PX)[truth_rows]
+        truth_categories = categories[table.category_rows[truth_rows]]
+        self._truth_images = table.image_rows[truth_rows]
+        areas = _areas(data, truth_rows, boxes[:, 2] * boxes[:, 3])
+        crowd = table.ignore[truth_rows]
         objects = Objects(truth_categories * len(data) + images[self._truth_images], boxes, areas, crowd)
 
         groups = categories[detections.category_rows] * len(data) + images[detections.image_rows]
@@ -128,11 +129,10 @@ class Evaluator:
         self.image_rows: Rows = detections.image_rows[self.kept]
         self.category_rows: Rows = detections.category_rows[self.kept]
         self.states: NDArray[np.int8] = matched.states[:, :, order]
-        self.found: Rows = np.where(
-            matched.objects >= 0, self.truth_rows[matched.objects] if len(self.truth_rows) else -1, -1
-        )[order]
+        self.found: Rows = np.append(truth_rows, -1)[matched.objects[order]]  # the last stands for no object
         self._places = places[order]
         self._counts = ~(outside(areas) | crowd)  # (4, G) which objects are to be found
+        self.wanted: Rows = truth_rows[self._counts[0]]
         self._truth_categories = truth_categories
         edges = np.searchsorted(categories[self.category_rows], np.arange(len(data.categories) + 1))
         self._parts = [slice(low, high) for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
@@ -162,7 +162,9 @@ class Evaluator:
                 _percent(precision[:, :, row, 0]),
                 _percent(precision[0, :, row, 0]),
                 _percent(precision[_75, :, row, 0]),
-                *(_percent(precision[:, :, row, size]) for size in (1, 2, 3)),
+                _percent(precision[:, :, row, 1]),
+                _percent(precision[:, :, row, 2]),
+                _percent(precision[:, :, row, 3]),
                 _percent(recall[:, row, 0, 2]),
             )
             for row, name in enumerate(self.data.categories.names)

@@ -141,8 +141,7 @@ def _pairs(objects: Objects, groups: Rows, boxes: Boxes) -> tuple[Rows, Rows, ND
         overlap = _overlap(boxes[left], objects.boxes[right], objects.crowd[right])
         kept = overlap >= IOUS[0]
         parts.append((left[kept], right[kept], overlap[kept]))
-    found, target, overlap = zip(*parts, strict=True)
-    return np.concatenate(found), np.concatenate(target), np.concatenate(overlap)
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]  # three columns
 
 
 def _overlap(boxes: Boxes, others: Boxes, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -156,4 +155,4 @@ def _overlap(boxes: Boxes, others: Boxes, crowd: NDArray[np.bool_]) -> NDArray[n
     shared = extent[:, 0] * extent[:, 1]
     union = np.where(crowd, own, own + other - shared)
     hit = (extent > 0).all(axis=1)
-    return np.divide(shared, union, out=np.zeros(len(boxes)), where=hit)
+    return np.asarray(np.divide(shared, union, out=np.zeros(len(boxes)), where=hit))
