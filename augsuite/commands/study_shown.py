@@ -41,7 +41,11 @@ def print_summary(summary: Summary, as_json: bool) -> None:
         print_json(summary)
         return
     headings, rows = part("summary:table")(summary)
-    print_table(headings, rows, right=frozenset({1, 3, 4}))
+    print_table(headings, rows, right=frozenset({1, headings.index("seeds"), headings.index("ms/image")}))
+    for heading, lines in part("summary:contrast_lines")(summary):
+        click.echo(f"\n{heading}")
+        for line in lines:
+            click.echo(f"  {line}")
     for name, error in summary.errors.items():
         click.echo(f"failed: {name}: {error}", err=True)
     missing = sum(arm.missing for arm in summary.arms)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import msgspec
 
 from augsuite.protocols import RunRecord
-from augsuite.study.effects import Effect, Verdict, describe, mean_of, measure, sd_of
+from augsuite.study.design import Rule, Series
+from augsuite.study.effects import Effect, Values, Verdict, contrast, correct, describe, mean_of, measure, sd_of
 from augsuite.study.store import State, Store
 
 
@@ -24,6 +26,9 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
         augment_ms: CPU milliseconds to draw and render one training image, decoding included where it was not cached; None
             where it was not measured.
         train_ms: CPU milliseconds of the whole training per training image, augmentation included.
+        images_s: training images in a second of wall time, while as many runs went on beside it as the engine let.
+        extra_frac: by how much more CPU time training took than the reference's on the same seeds; 0.1 is a tenth more.
+        peak_bytes: most memory that a run needed; None where it was not measured.
         failed: how many runs failed.
         missing: how many runs have not been trained.
     """
@@ -36,8 +41,25 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     augment_ms: float | None
     train_ms: float | None
+    images_s: float | None
+    extra_frac: float | None
+    peak_bytes: int | None
     failed: int
     missing: int
+
+
+class Contrast(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arms of a rule say beyond their effects.
+
+    Attributes:
+        rule: that made the arms.
+        what: in words.
+        effects: corrected as a family of their own; `arm` is the row, the pair or the setting they are about.
+    """
+
+    rule: Rule
+    what: str
+    effects: list[Effect]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +68,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: the question.
         arms: in the order of the study file.
+        contrasts: of the arms that rules made: from row to row, interactions, trends.
         explored: the effects on the other metrics; each metric corrected for its arms, none for there being several metrics.
         classes: the effects on the metric of each class, all of them corrected together.
         errors: arm and seed -> one line, for the runs that failed.
@@ -54,6 +77,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     state: State
     arms: list[Arm]
+    contrasts: list[Contrast]
     explored: list[Effect]
     classes: list[Effect]
     errors: dict[str, str]
@@ -80,15 +104,15 @@ def summarize(state: State, store: Store) -> Summary:
     others = [name for name in names if "/" not in name and name != state.metric]
 
     values = {name: _values(records, name) for name in [state.metric, *per_class, *others]}
-    effects = {effect.arm: effect for effect in measure({state.metric: values[state.metric]}, state.reference)}
+    sequential = state.until is not None
+    main = values[state.metric]
+    effects = {effect.arm: effect for effect in measure({state.metric: main}, state.reference, sequential)}
     return Summary(
         state=state,
-        arms=[
-            _arm(state, name, records[name], values[state.metric][name], effects.get(name), errors)
-            for name in state.arms
-        ],
-        explored=[effect for name in others for effect in measure({name: values[name]}, state.reference)],
-        classes=measure({name: values[name] for name in per_class}, state.reference),
+        arms=[_arm(state, name, records, main[name], effects.get(name), errors) for name in state.arms],
+        contrasts=[found for series in state.designs for found in _contrasts(series, main, state.metric, sequential)],
+        explored=[effect for name in others for effect in measure({name: values[name]}, state.reference, sequential)],
+        classes=measure({name: values[name] for name in per_class}, state.reference, sequential),
         errors=errors,
         seconds=sum(record.seconds for arm in records.values() for record in arm.values()),
     )
@@ -101,15 +125,53 @@ def _values(records: Mapping[str, Mapping[int, RunRecord]], metric: str) -> dict
     }
 
 
+def _contrasts(series: Series, values: Values, metric: str, sequential: bool) -> Iterator[Contrast]:
+    """What the rule of a series asks beside each arm's effect."""
+    rows: dict[str, dict[str, float]] = {}
+    what = ""
+    if series.rule == "cumulative":
+        what = "what each row adds to the one above it"
+        rows = {arm: {arm: 1.0, above: -1.0} for above, arm in pairwise([series.reference, *series.arms])}
+    elif series.rule == "factorial":
+        what = "interaction: what both together do beyond the sum of what each does alone"
+        rows = {both: {both: 1.0, one: -1.0, two: -1.0, series.reference: 1.0} for one, two, both in series.pairs}
+    elif series.rule == "grid":
+        what = "linear trend: by how much the metric changes from the lowest value to the highest"
+        rows = _trend(series)
+    if rows:
+        yield Contrast(rule=series.rule, what=what, effects=correct(contrast(values, rows, metric, sequential)))
+
+
+def _trend(series: Series) -> dict[str, dict[str, float]]:
+    """The weights of a straight line through a grid of one number, times the range; nothing for other grids."""
+    names = {name for at in series.at for name in at}
+    doses = [value for at in series.at for value in at.values()]
+    if len(names) != 1 or not all(isinstance(dose, int | float) and not isinstance(dose, bool) for dose in doses):
+        return {}
+    middle = sum(doses) / len(doses)
+    square = sum((dose - middle) ** 2 for dose in doses)
+    if not square:
+        return {}
+    slopes = {
+        arm: (dose - middle) / square * (max(doses) - min(doses)) for arm, dose in zip(series.arms, doses, strict=True)
+    }
+    return {names.pop(): slopes}
+
+
 def _arm(
     state: State,
     name: str,
-    records: Mapping[int, RunRecord],
+    all_records: Mapping[str, Mapping[int, RunRecord]],
     values: dict[int, float],
     effect: Effect | None,
     errors: Mapping[str, str],
 ) -> Arm:
-    failed = sum(f"{name}, seed {seed}" in errors for seed in state.seeds)
+    records, reference = all_records[name], all_records[state.reference]
+    asked = [run.seed for run in state.runs if run.arm == name]
+    failed = sum(f"{name}, seed {seed}" in errors for seed in asked)
+    common = records.keys() & reference.keys()
+    mine, theirs = (sum(runs[seed].cpu_seconds for seed in common) for runs in (records, reference))
+    seconds = sum(record.seconds for record in records.values())
     images = sum(record.images for record in records.values())
     augmented = [record for record in records.values() if record.augment_seconds is not None]
     rendered = sum(record.images for record in augmented)
@@ -122,8 +184,11 @@ def _arm(
         verdict=_verdict(name == state.reference, effect, failed),
         augment_ms=1000 * sum(r.augment_seconds or 0.0 for r in augmented) / rendered if rendered else None,
         train_ms=1000 * sum(record.cpu_seconds for record in records.values()) / images if images else None,
+        images_s=images / seconds if seconds else None,
+        extra_frac=mine / theirs - 1 if theirs else None,
+        peak_bytes=max((record.peak_bytes for record in records.values() if record.peak_bytes), default=None),
         failed=failed,
-        missing=len(state.seeds) - len(records) - failed,
+        missing=len(asked) - len(records) - failed,
     )
 
 
@@ -145,19 +210,36 @@ MARKS: Mapping[Verdict, str] = {
 
 def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table that the command line prints and the report repeats."""
-    headings = ["arm", summary.state.metric, f"effect on {summary.state.metric}", "seeds", "ms/image", "verdict"]
+    metric = summary.state.metric
+    steps = {
+        effect.arm: effect for found in summary.contrasts if found.rule == "cumulative" for effect in found.effects
+    }
+    headings = ["arm", metric, f"effect on {metric}", "on the row above", "seeds", "ms/image", "verdict"]
     rows = [
         [
             arm.arm,
             number(arm.mean),
             interval(arm.effect),
+            interval(steps.get(arm.arm)),
             str(len(arm.effect.seeds) if arm.effect else len(arm.values)),
             number(arm.augment_ms, 2),
             arm.verdict,
         ]
         for arm in summary.arms
     ]
-    return headings, rows
+    return (headings, rows) if steps else (headings[:3] + headings[4:], [row[:3] + row[4:] for row in rows])
+
+
+def contrast_lines(summary: Summary) -> list[tuple[str, list[str]]]:
+    """What the arms of rules say beyond the table: a heading, and a line for each; rows of cumulative tables stand in the table."""
+    return [
+        (
+            f"{found.rule}: {found.what}",
+            [f"{effect.arm}: {interval(effect)}: {describe(effect)}" for effect in found.effects],
+        )
+        for found in summary.contrasts
+        if found.rule != "cumulative" and found.effects
+    ]
 
 
 def number(value: float | None, digits: int = 1) -> str:
