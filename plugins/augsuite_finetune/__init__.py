@@ -10,12 +10,14 @@ from augsuite.spec import Ref, TrainerSpec
 
 @hookimpl
 def augsuite_trainers() -> Iterator[TrainerSpec]:
-    """A torchvision classifier with a new head."""
+    """A classifier with a new head."""
     yield TrainerSpec(
         name="finetune",
-        summary="torchvision classifier with a new head",
+        summary="classifier of torchvision or timm with a new head, in phases",
         task="classification",
         metric="top1",
         config=Ref("augsuite_finetune.trainer:Config"),
         train=Ref("augsuite_finetune.trainer:train"),
+        predictor=Ref("augsuite_finetune.predictor:load_predictor"),
+        network=Ref("augsuite_finetune.trainer:build_network"),
     )

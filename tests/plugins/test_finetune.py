@@ -1,3 +1,5 @@
+"""The trainer `finetune`: phases, rates, losses, what a run leaves."""
+
 import csv
 import os
 from pathlib import Path
@@ -7,13 +9,16 @@ import PIL.Image
 import pytest
 import torch
 import torchvision
-from torch import nn
 
 from augsuite.augment import Feed, Policy
 from augsuite.augment.policies import policy
+from augsuite.config import build
 from augsuite.dataset import Annotations, Categories, Dataset, Images
-from augsuite.errors import ConfigError
-from augsuite_finetune.trainer import Config, build_model, find_head, label_loss, make_optimizer, train
+from augsuite.dataset.images import decode
+from augsuite.errors import ConfigError, DataError
+from augsuite_finetune.phases import Phase
+from augsuite_finetune.predictor import load_predictor
+from augsuite_finetune.trainer import Config, build_model, build_network, loss_of, train
 
 PLAIN = Policy(name="none", steps=())
 
@@ -79,7 +84,14 @@ def run(data, val, folder, config, steps=PLAIN, seed=1):
 def test_pretrained_weights_tell_photographs_apart(tmp_path):
     names = ["airplane", "automobile", "cat", "horse"]
     config = Config(
-        model="mobilenet_v2", weights=str(mobilenet_file()), size=64, epochs=2, batch_size=16, freeze=True, device="cpu"
+        model="mobilenet_v2",
+        weights=str(mobilenet_file()),
+        size=64,
+        epochs=2,
+        batch_size=16,
+        unfrozen=0,
+        device="cpu",
+        flip_test=True,
     )
     train_set, val_set = folder_of("train", 30, names), folder_of("test", 15, names)
     record, _ = run(train_set, val_set, tmp_path / "run", config, policy("flip"))
@@ -88,17 +100,38 @@ def test_pretrained_weights_tell_photographs_apart(tmp_path):
     right = [row["predicted"] == row["image"].split("/")[0] for row in rows]
     assert 100 * np.mean(right) == pytest.approx(record.metrics["top1"])
 
+    predictor = load_predictor(tmp_path / "run" / "model.pt", "cpu")
+    assert predictor.task == "classification"
+    assert predictor.categories == names
+    images = [decode(val_set.root / row["image"]) for row in rows]
+    found = predictor(images)
+    assert [names[one.labels[0]] for one in found] == [row["predicted"] for row in rows]
+    np.testing.assert_allclose([one.scores[0] for one in found], [float(row["score"]) for row in rows], atol=1e-4)
+    for one in found:
+        assert one.boxes.shape == (0, 4)
+        assert sorted(one.labels) == [0, 1, 2, 3]
+        assert (np.diff(one.scores) <= 0).all()
+        assert one.scores.sum() == pytest.approx(1, abs=1e-6)
+    mirrored = predictor([image[:, ::-1] for image in images[:8]])
+    for one, other in zip(found, mirrored, strict=False):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)  # the mean over an image and its mirror image
+    assert predictor([]) == []
+
 
 TINY = Config(
     model="squeezenet1_1", weights="none", size=32, epochs=6, batch_size=5, device="cpu", optimizer="adam", lr=2e-4
 )
 
 
+def state_of(folder):
+    return torch.load(folder / "model.pt", weights_only=True)["state"]
+
+
 def test_a_repeated_run_is_bitwise_equal(colours, tmp_path):
     states = []
     for name, seed in (("first", 1), ("second", 1), ("other", 2)):
         run(colours, colours, tmp_path / name, TINY, seed=seed)  # it has dropout, too
-        states.append(torch.load(tmp_path / name / "model.pt", weights_only=True)["state"])
+        states.append(state_of(tmp_path / name))
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
 
@@ -109,38 +142,81 @@ def test_mixed_labels_are_learnt_from(colours, tmp_path):
     assert logged[-1][2]["loss"] > 0.1, "mixed targets cannot be met exactly"
 
 
-@pytest.mark.parametrize(
-    ("name", "head"),
-    [
-        ("densenet121", "classifier"),
-        ("mobilenet_v2", "classifier.1"),
-        ("regnet_y_400mf", "fc"),
-        ("resnet18", "fc"),
-        ("shufflenet_v2_x0_5", "fc"),
-        ("squeezenet1_0", "classifier.1"),
-        ("swin_t", "head"),
-    ],
-)
-def test_the_head_is_found_and_replaced(name, head):
-    model, layer = build_model(Config(model=name, weights="none", size=96), 7)
-    assert find_head(model) == head
-    assert model.get_submodule(head) is layer
-    with torch.inference_mode():
-        assert model(torch.zeros(2, 3, 96, 96)).shape == (2, 7)
-
-
-def test_only_the_head_learns_where_the_rest_is_frozen(colours, tmp_path):
-    weights = tmp_path / "weights.pt"
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """Weights to begin with, and the settings of a run of seconds."""
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pt"
     torch.manual_seed(0)
     original = torchvision.models.resnet18(weights=None)
-    torch.save(original.state_dict(), weights)
-    config = Config(model="resnet18", weights=str(weights), size=32, epochs=1, batch_size=10, freeze=True, device="cpu")
-    record, _ = run(colours, colours, tmp_path / "run", config)
+    torch.save(original.state_dict(), path)
+    settings = {"model": "resnet18", "weights": str(path), "size": 32, "epochs": 1, "batch_size": 10, "device": "cpu"}
+    return original.state_dict(), settings
+
+
+def moved(before, after):
+    """The parts of a ResNet that a training changed, buffers included."""
+    return {name.split(".")[0] for name, value in before.items() if name[:2] != "fc" and not value.equal(after[name])}
+
+
+def test_only_the_head_learns_where_the_rest_is_frozen(colours, resnet, tmp_path):
+    before, settings = resnet
+    record, _ = run(colours, colours, tmp_path / "run", Config(**settings, unfrozen=0))
     assert record.parameters == 512 * 2 + 2
-    state = torch.load(tmp_path / "run" / "model.pt", weights_only=True)["state"]
-    for name, value in original.state_dict().items():
-        if not name.startswith("fc."):
-            assert torch.equal(value, state[name]), f"{name} moved"  # running means of batch norm included
+    assert moved(before, state_of(tmp_path / "run")) == set()  # running means of batch norm included
+
+
+def test_phases_unfreeze_the_last_stages(colours, resnet, tmp_path):
+    before, settings = resnet
+    plain = {**settings, "phases": [{"epochs": 2, "lr": 1e-3, "unfrozen": 0}, {"epochs": 1, "lr": 1e-4, "unfrozen": 2}]}
+    config = build(Config, plain, "test")
+    assert config.epochs == 3
+    record, logged = run(colours, colours, tmp_path / "run", config)
+    assert [epoch for epoch, _, _ in logged] == [1, 2, 3]
+    assert record.images == 3 * 20
+    assert moved(before, state_of(tmp_path / "run")) == {"layer3", "layer4"}
+    assert record.parameters == sum(
+        value.numel()
+        for name, value in before.items()
+        if name.startswith(("layer3", "layer4")) and "running" not in name and "num_batches" not in name
+    ) + (512 * 2 + 2)
+
+
+def test_batch_norm_rests_where_that_is_asked_for(colours, resnet, tmp_path):
+    before, settings = resnet
+    run(colours, colours, tmp_path / "run", Config(**settings, freeze_norm=True))
+    after = state_of(tmp_path / "run")
+    changed = {name for name in before if not name.startswith("fc.") and not before[name].equal(after[name])}
+    assert "conv1.weight" in changed
+    assert not [name for name in changed if "bn" in name or "downsample.1" in name]
+
+
+def test_rates_by_depth(resnet):
+    _, settings = resnet
+    config = Config(**settings, lr=0.01, stage_lr=0.5, head_lr=10.0, weight_decay=5e-4)
+    layers, _ = build_model(config, ["a", "b"])
+    model = layers.model
+    rates = {}
+    for phase in (Phase(epochs=1, lr=0.01), Phase(epochs=1, lr=0.002, unfrozen=1)):
+        groups = layers.thaw(phase, 5e-4)
+        rates[phase.lr] = {id(w): (group["lr"], group["weight_decay"]) for group in groups for w in group["params"]}
+    everything, last = rates[0.01], rates[0.002]
+    assert len(everything) == len(list(model.parameters()))
+    assert everything[id(model.conv1.weight)] == (pytest.approx(0.01 / 16), 5e-4)
+    assert everything[id(model.bn1.weight)] == (pytest.approx(0.01 / 16), 0.0)
+    assert everything[id(model.layer3[0].conv1.weight)] == (pytest.approx(0.005), 5e-4)
+    assert everything[id(model.layer4[0].conv1.weight)] == (0.01, 5e-4)
+    assert everything[id(model.fc.weight)] == (0.1, 5e-4)
+    assert everything[id(model.fc.bias)] == (0.1, 0.0)
+    assert set(last) == {id(weight) for part in (model.layer4, model.fc) for weight in part.parameters()}
+    assert last[id(model.layer4[0].conv1.weight)] == (0.002, 5e-4)
+    assert last[id(model.fc.weight)] == (pytest.approx(0.02), 5e-4)
+    assert not model.layer3[0].conv1.weight.requires_grad
+
+
+def test_more_unfrozen_stages_than_there_are(resnet):
+    _, settings = resnet
+    with pytest.raises(ConfigError, match=r"unfrozen is 6, and resnet18 has 5 stages: conv1 to bn1, layer1"):
+        build_model(Config(**settings, unfrozen=6), ["a", "b"])
 
 
 def test_a_last_batch_of_one_image_is_trained_on(colours, tmp_path):
@@ -148,6 +224,24 @@ def test_a_last_batch_of_one_image_is_trained_on(colours, tmp_path):
     config = Config(model="resnet18", weights="none", size=32, epochs=1, batch_size=19, device="cpu")
     record, _ = run(colours, colours, tmp_path / "run", config)
     assert record.images == 20
+
+
+def test_training_shapes_are_checked_and_used(colours, resnet, tmp_path):
+    _, settings = resnet
+    record, _ = run(colours, colours, tmp_path / "run", Config(**settings, input_sizes=(32, 48)))
+    assert record.images == 20
+    with pytest.raises(ConfigError, match="alexnet cannot take images of 32 px"):
+        build_model(Config(model="alexnet", weights="none", size=64, input_sizes=(64, 32)), ["a", "b"])
+
+
+def test_auxiliary_classifiers_learn_too(colours, tmp_path):
+    config = Config(model="googlenet", weights="none", size=32, epochs=1, batch_size=10, device="cpu", unfrozen=0)
+    run(colours, colours, tmp_path / "run", config)
+    after = state_of(tmp_path / "run")
+    torch.manual_seed(1)
+    before = build_model(config, ["red", "blue"]).layers.model.state_dict()
+    changed = {name.split(".")[0] for name, value in before.items() if not value.equal(after[name])}
+    assert changed == {"aux1", "aux2", "fc"}
 
 
 def test_a_last_step_that_diverges_is_no_result(colours, tmp_path):
@@ -159,71 +253,37 @@ def test_a_last_step_that_diverges_is_no_result(colours, tmp_path):
         run(colours, colours, tmp_path / "run", config)
 
 
-def test_the_head_learns_ten_times_as_fast():
-    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
-    optimizer = make_optimizer(model, model[1], Config(lr=0.01))
-    rates = {id(group["params"][0]): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
-    assert rates[id(model[0].weight)] == (0.01, 5e-4)
-    assert rates[id(model[1].weight)] == (0.1, 5e-4)
-    assert rates[id(model[1].bias)] == (0.1, 0.0)
-
-
 def test_the_loss_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]))
     targets = torch.tensor([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])  # mixed, plain, no label
-    expected = (0.5 * np.log(2) + 0.5 * np.log(4) - np.log(0.8)) / 2
-    assert label_loss(logits, targets, 0.0).item() == pytest.approx(expected, rel=1e-6)
-    smooth = 0.7 * expected - 0.3 * np.log([0.5, 0.25, 0.25, 0.1, 0.8, 0.1]).sum() / 3 / 2
-    assert label_loss(logits, targets, 0.3).item() == pytest.approx(smooth, rel=1e-5)
+    expected = 0.5 * np.log(2) + 0.5 * np.log(4) - np.log(0.8)
+    assert loss_of((logits,), targets, Config()).item() == pytest.approx(expected, rel=1e-6)
+    smooth = 0.7 * expected - 0.3 * np.log([0.5, 0.25, 0.25, 0.1, 0.8, 0.1]).sum() / 3
+    assert loss_of((logits,), targets, Config(label_smoothing=0.3)).item() == pytest.approx(smooth, rel=1e-5)
+    flat = torch.zeros(3, 3)  # an auxiliary classifier that knows nothing: log 3 for each of two labels
+    both = loss_of((logits, flat), targets, Config(aux_weight=0.25)).item()
+    assert both == pytest.approx(expected + 0.25 * 2 * np.log(3), rel=1e-6)
 
 
-def write_text(path):
-    path.write_text("no weights")
+def test_the_network_for_the_layer_table():
+    model, (height, width) = build_network(Config(model="mobilenet_v3_small", size=64, reuse="names"), 5)
+    assert (height, width) == (64, 64)
+    with torch.inference_mode():
+        assert model.eval()(torch.zeros(1, 3, height, width)).shape == (1, 5)
 
 
-def write_other_model(path):
-    torch.save({"fc.weight": torch.zeros(2, 2)}, path)
-
-
-def write_list(path):
-    torch.save([1, 2], path)
-
-
-@pytest.mark.parametrize(
-    ("write", "said"),
-    [
-        (None, "no such file"),
-        (write_text, "is no state dict"),
-        (write_other_model, r"lacks '.*'\. Is it of another model\?"),
-        (write_list, "holds no state dict"),
-    ],
-)
-def test_unusable_weights_are_one_clear_line(tmp_path, write, said):
-    path = tmp_path / "weights.pt"
-    if write:
-        write(path)
-    with pytest.raises(ConfigError, match=said) as caught:
-        build_model(Config(model="resnet18", weights=str(path)), 2)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (Config(model="resnet81", weights="none"), r"unknown model 'resnet81'\. Did you mean 'resnet1?\d+1?'"),
-        (Config(model="googlenet", weights="none"), "unknown model 'googlenet'"),
-        (Config(model="alexnet", weights="none", size=32), "alexnet cannot take images of 32 px"),
-    ],
-)
-def test_models_that_do_not_fit_are_one_clear_line(config, said):
-    with pytest.raises(ConfigError, match=said):
-        build_model(config, 2)
-
-
-def test_published_weights_that_cannot_be_had(monkeypatch, tmp_path):
-    """A real failing download: the address is that of a closed port on this machine."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match="published weights of squeezenet1_1 cannot be downloaded"):
-        build_model(Config(model="squeezenet1_1"), 2)
+def test_a_file_of_something_else_is_no_predictor(tmp_path):
+    path = tmp_path / "model.pt"
+    with pytest.raises(DataError, match="no such file"):
+        load_predictor(path)
+    path.write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(DataError, match="damaged"):
+        load_predictor(path)
+    torch.save({"trainer": "ssd", "state": {}}, path)
+    with pytest.raises(DataError, match="not of the trainer finetune"):
+        load_predictor(path)
+    torch.save({"trainer": "finetune", "config": {}, "categories": ["a"], "mean": [0, 0, 0]}, path)
+    with pytest.raises(DataError, match="not what the trainer finetune leaves"):
+        load_predictor(path)
+    with pytest.raises(ConfigError, match="unknown device 'tpu'"):
+        load_predictor(path, "tpu")

@@ -1,0 +1,132 @@
+"""The schedule of fine-tuning: which stages learn when, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from torch import nn
+
+from augsuite.errors import ConfigError
+from augsuite_finetune.stages import Stage
+
+Unfrozen = Annotated[int, Meta(ge=0)] | Literal["all"]
+"""How many of the last stages learn beside the head."""
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Some epochs of a training.
+
+    Attributes:
+        epochs: how many.
+        lr: learning rate of the last stage at its highest; the head learns at `head_lr` times that, as always.
+        unfrozen: how many of the last stages learn beside the head: 0 for none, or `all`.
+    """
+
+    epochs: Annotated[int, Meta(ge=1)]
+    lr: Annotated[float, Meta(gt=0)]
+    unfrozen: Unfrozen = "all"
+
+
+def check_phases(phases: Iterable[Phase], stages: Sequence[Stage], name: str) -> None:
+    """Stop where a phase unfreezes more than there is.
+
+    Raises:
+        ConfigError: names the stages.
+    """
+    for phase in phases:
+        if phase.unfrozen != "all" and phase.unfrozen > len(stages):
+            listed = ", ".join(stage.name for stage in stages)
+            raise ConfigError(f"finetune: unfrozen is {phase.unfrozen}, and {name} has {len(stages)} stages: {listed}.")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A network as stages and heads, which a phase sets to learn or to rest.
+
+    Attributes:
+        model: the network.
+        stages: from the images to the head.
+        heads: dotted names of the heads, and of the auxiliary classifiers with theirs.
+        head_lr: learning rate of the heads, as a multiple of the last stage's.
+        stage_lr: of each stage, as a multiple of that of the stage after it.
+        freeze_norm: batch norm keeps its statistics and its weights, except in the heads.
+    """
+
+    model: nn.Module
+    stages: list[Stage]
+    heads: list[str]
+    head_lr: float
+    stage_lr: float
+    freeze_norm: bool
+
+    def learning(self, phase: Phase) -> list[Stage]:
+        """The stages that learn in a phase."""
+        return self.stages if phase.unfrozen == "all" else self.stages[max(0, len(self.stages) - phase.unfrozen) :]
+
+    def thaw(self, phase: Phase, weight_decay: float) -> list[dict[str, Any]]:
+        """Give gradients to what learns in a phase, and to nothing else.
+
+        Args:
+            phase: the one that begins.
+            weight_decay: of the weights, not of biases and normalisation.
+
+        Returns:
+            The parameter groups of what learns, from the images to the heads: `params`, `lr`, `weight_decay`.
+        """
+        learning = self.learning(phase)
+        rates = [phase.lr * self.stage_lr**above for above in range(len(learning))[::-1]]
+        parts = [(stage.parameters, rate) for stage, rate in zip(learning, rates, strict=True)]
+        parts.append(([weight for head in self._heads() for weight in head.parameters()], phase.lr * self.head_lr))
+        self.model.requires_grad_(False)
+        for weights, _ in parts:
+            for weight in weights:
+                weight.requires_grad_()
+        for norm in norms_of(self.model) if self.freeze_norm else ():
+            norm.requires_grad_(False)
+        for head in self._heads():
+            head.requires_grad_()
+        learn = [([weight for weight in weights if weight.requires_grad], rate) for weights, rate in parts]
+        return [
+            {"params": chosen, "lr": rate, "weight_decay": decay}
+            for weights, rate in learn
+            for chosen, decay in (
+                ([weight for weight in weights if weight.ndim > 1], weight_decay),
+                ([weight for weight in weights if weight.ndim <= 1], 0.0),
+            )
+            if chosen
+        ]
+
+    def set_mode(self, phase: Phase, alone: bool) -> None:
+        """Put each part into the mode that it trains in.
+
+        What is frozen runs as it will be used: batch norm with its statistics, which do not change, and no dropout.
+
+        Args:
+            phase: the present one.
+            alone: for a batch of one image, of which batch norm may have no statistics.
+        """
+        self.model.train()
+        resting = self.stages[: len(self.stages) - len(self.learning(phase))]
+        for stage in resting:
+            for path in stage.paths:
+                self.model.get_submodule(path).eval()
+        if self.freeze_norm:
+            for norm in norms_of(self.model):
+                norm.eval()
+            for head in self._heads():
+                head.train()
+        if alone:
+            for norm in norms_of(self.model):
+                norm.eval()
+
+    def _heads(self) -> list[nn.Module]:
+        return [self.model.get_submodule(path) for path in self.heads]
+
+
+def norms_of(model: nn.Module) -> list[nn.Module]:
+    """The batch norms of a network, synchronised ones included."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001 - what all have in common
