@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
+from augsuite.augment import Feed
 from augsuite.errors import DataError
+from augsuite.training import processes
+from augsuite.training.settings import Settings
 
 CHECKPOINT = "checkpoint.pt"
 """Its name in a run's folder."""
@@ -49,6 +54,19 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def identity_of(config: Settings, train: Feed, *, name: str, seed: int, epochs: int) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be one of a run, so far as a trainer knows."""
+    return {
+        "name": name,
+        "seed": seed,
+        "config": msgspec.to_builtins(config),
+        "epochs": epochs,
+        "images": len(train),
+        "categories": train.data.categories.names.tolist(),
+        "policy": train.policy.to_plain(),
+    }
+
+
 def find_checkpoint(path: Path, identity: Mapping[str, Any], network: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """Read the state of one's own run.
 
@@ -74,16 +92,59 @@ def find_checkpoint(path: Path, identity: Mapping[str, Any], network: Mapping[st
     return state
 
 
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Where this process's random numbers stand."""
+class Keeper:
+    """Says when to write a run's checkpoint, writes it, and finds it again; the first of several processes does so for all."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], every_s: float) -> None:
+        """Count the time from now.
+
+        Args:
+            path: the file.
+            identity: what must be the same for a checkpoint to be one of this run.
+            every_s: seconds between checkpoints; 0 writes one whenever asked.
+        """
+        self._path, self._identity, self._every_s = path, identity, every_s
+        self._written = time.monotonic()
+
+    def due(self, batch: int) -> bool:
+        """Whether it is time, after so many batches of an epoch."""
+        due = time.monotonic() - self._written >= self._every_s
+        if processes.world() == 1 or not self._every_s:
+            return due
+        # All must agree, and asking at every step would cost.
+        return processes.from_main(due) if batch % 16 == 0 else False
+
+    def write(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Write a state, to which come the random numbers of all processes."""
+        states = processes.of_all(_random_state(device))
+        if processes.rank() == 0:
+            write_checkpoint(self._path, {"identity": self._identity, **state, "random": states})
+        self._written = time.monotonic()
+
+    def find(self, network: Mapping[str, Tensor], say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state of this run, in all processes; None where there is no checkpoint that can be used, which is said."""
+        state = None
+        if processes.rank() == 0:
+            try:
+                state = find_checkpoint(self._path, self._identity, network)
+            except DataError as error:
+                say(f"{error} Starting from the beginning.")
+        return processes.from_main(state)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Go on with random numbers where another process stood."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def restore_random(states: Sequence[Mapping[str, Tensor]], device: torch.device) -> bool:
+    """Go on with random numbers where this process stood; whether it was there then."""
+    rank = processes.rank()
+    if rank >= len(states):
+        return False
+    torch.set_rng_state(states[rank]["cpu"])
+    if device.type == "cuda" and "cuda" in states[rank]:
+        torch.cuda.set_rng_state(states[rank]["cuda"], device)
+    return True

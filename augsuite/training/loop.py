@@ -22,40 +22,39 @@ with Loop(config, train, val, name="mine", seed=seed, folder=folder, log=log) as
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.augment import Batch, Feed
 from augsuite.augment.feed import Size
-from augsuite.augment.loading import WaitTimer
 from augsuite.errors import ConfigError, DataError, PluginError
-from augsuite.protocols import RunRecord, TakesPulse
+from augsuite.protocols import RunRecord
 from augsuite.training import machine, processes
 from augsuite.training.averaging import Average
 from augsuite.training.batchnorm import Presence, synchronised
-from augsuite.training.checkpoint import CHECKPOINT, find_checkpoint, random_state, set_random_state, write_checkpoint
+from augsuite.training.checkpoint import CHECKPOINT, Keeper, identity_of, restore_random
+from augsuite.training.clock import Clock
 from augsuite.training.guard import Guard
 from augsuite.training.progress import Progress
 from augsuite.training.ramp import RangeTest, write_curve
 from augsuite.training.saving import save_model
-from augsuite.training.schedule import RANGE_STEPS, Schedule
+from augsuite.training.schedule import Schedule
 from augsuite.training.settings import Settings
+from augsuite.training.shares import interleaved, share_of, stripped
+from augsuite.training.stepping import Stepper
+from augsuite.training.stopping import Best
+from augsuite.training.telling import Log, Teller
 
 T = TypeVar("T")
 Number = TypeVar("Number", int, float, Tensor)
-Log = Callable[[int, int, Mapping[str, float]], None]
-
-_PULSE_S = 0.25
 
 
 class Loop:
@@ -116,25 +115,19 @@ class Loop:
         self.reverted = False
         if config.patience and not config.evaluate_every:
             raise ConfigError(f"{name}: patience counts evaluations, and there is one only. Set evaluate_every.")
-        self._train, self._val, self._log, self._metric = train, val, log, metric
+        self._train, self._val = train, val
+        self._teller = Teller(log, self.epochs_asked, speaks=self.main)
         self._ranging = RangeTest() if config.schedule == "range" else None
         self._presence = Presence()
         self._guard = Guard(name, folder, train, self.rank, config.lr)
-        self._timer = WaitTimer()
-        self._done = Progress()
+        self._take_up(Progress(lr=config.lr))
         self._average: Average | None = None
-        self._best: dict[str, Tensor] = {}
+        self._best = Best(config.patience, metric)
         self._saved: dict[str, Any] | None = None
         self._phase, self._end = -1, 0
-        self._window = (
-            0.0,
-            0.0,
-        )  # weight of the first batch of an accumulated step, and of all so far as multiples of it
         self._together = self._batches = 0
-        self._lr = config.lr
-        self._mark = (0.0, 0.0)
-        self._began = (0, 0.0, 0.0)  # images, seconds, waited when this process began with the epoch
-        self._written = self._pulsed = time.monotonic()
+        identity = identity_of(config, train, name=name, seed=seed, epochs=self.epochs_asked)
+        self._keeper = Keeper(folder / CHECKPOINT, identity, config.checkpoint_s)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -177,16 +170,11 @@ class Loop:
         self.network = network.to(self.device).to(memory_format=layout)
         if config.ema and self._average is None:
             self._average = Average(self.network, config.ema)
-        self._optimizer = machine.make_optimizer(groups, config)
-        self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
-        self._parameters = [part for group in self._optimizer.param_groups for part in group["params"]]
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         epoch_steps = -(-len(self._train) // (config.batch_size * config.accumulate))
-        self._schedule = Schedule(config, epoch_steps, max(1, self._end - begin) * epoch_steps)
+        schedule = Schedule(config, epoch_steps, max(1, self._end - begin) * epoch_steps)
+        self._stepper = Stepper(self.network, groups, config, schedule, self._average)
         if self._phase == 0:
-            self._find()
-            if self.rank and self._saved is None:
-                self._seed_apart()
+            self._resume()
         if self._saved is not None and self._saved["done"]["phase"] == self._phase:
             self._restore(self._saved)
             self._saved = None
@@ -204,9 +192,8 @@ class Loop:
             yield epoch
             if done.epoch == epoch:
                 raise PluginError(f"{self.name}: epoch {epoch + 1} ended without tell().")
-        if self._best and done.stale and (done.stopped or done.epoch >= self.epochs_asked):
-            self.trained.load_state_dict(self._best)
-            self.reverted = True
+        if done.stopped or done.epoch >= self.epochs_asked:
+            self.reverted = self._best.restore(self.trained, done)
 
     def batches(self, epoch: int, size: Size) -> Iterator[Batch]:
         """This process's share of each batch of an epoch that is left.
@@ -223,26 +210,19 @@ class Loop:
         keys = self._train.keys(epoch, config.batch_size, sizes)
         self._batches = len(keys)
         left = keys[done.batch :]
-        shares = [own[self.rank :: self.world] or own[:1] for own in left]
-        self._mark = (time.perf_counter(), time.process_time())
-        self._began = (done.images, done.seconds, done.wait_seconds)
-        self._timer = WaitTimer()
-        for at, batch in enumerate(self._timer(self._train.load(shares))):
+        shares = [share_of(whole, self.rank, self.world) for whole in left]
+        for at, batch in enumerate(self._clock.over(self._train.load(shares))):
             self._together = len(left[at])
             self._presence.counts = self.rank < self._together
             if isinstance(self.model, DistributedDataParallel):
                 self.model.require_backward_grad_sync = self._ends_step()
-            yield batch if self._presence.counts else _stripped(batch)
+            yield batch if self._presence.counts else stripped(batch)
             if done.stopped:
                 return
-        self._tick()
 
     def images(self, batch: Batch) -> Tensor:
         """`(B, 3, H, W)` float32 on the device, normalised; the bytes travel there as they are."""
-        pixels = torch.from_numpy(batch.images)
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        images = machine.to_device(batch.images, self.device).permute(0, 3, 1, 2).float()
         mean, std = (
             torch.tensor(values, device=self.device).view(3, 1, 1) * 255
             for values in (self._train.mean, self._train.std)
@@ -273,59 +253,30 @@ class Loop:
         Raises:
             ConfigError: if the loss or the gradient is not a number; the batch is kept in the run's folder.
         """
-        config, done = self.config, self._done
-        ends = self._ends_step()
-        scale = float(self.world) if self._presence.counts else 0.0  # DistributedDataParallel averages, this adds up
-        value = (loss.detach() if self._presence.counts else torch.zeros_like(loss)).float().view(1)
+        done, counts, ends = self._done, self._presence.counts, self._ends_step()
+        value = (loss.detach() if counts else torch.zeros_like(loss)).float().view(1)
         if self.world > 1:
             value = processes.add_up(value)
-        if config.accumulate > 1:
-            own = float(self._together if weight is None else weight)
-            first, total = self._window
-            first = first or own or 1.0
-            self._window = (first, total + own / first)
-            scale *= own / first
-        if self._ranging is not None:
-            lr = config.lr * self._schedule.factor(done.step)
-            if ends and (self._ranging.take(lr, float(value)) or len(self._ranging.lr) >= RANGE_STEPS):
-                done.stopped = True
+        if self._ranging is not None and ends:
+            done.stopped = self._ranging.take(self._stepper.rate(done.step), float(value))
+            if done.stopped:
                 return
-        elif self.device.type == "cpu":  # before any weight changes
-            done.loss_sum += self._guard.watch(value, batch, done.epoch, done.batch, self._together)
-        self._scaler.scale(loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]  # PyTorch's own gap
-        norm = self._update() if ends else None
-        if self._ranging is None and (self.device.type != "cpu" or norm is not None):
+        # DistributedDataParallel averages over the processes, and this adds up.
+        self._stepper.add(loss, float(self.world if counts else 0), self._together if weight is None else weight)
+        norm = None
+        if ends:
+            done.lr, norm = self._stepper.take(done.step)
+            done.step += 1
+        if self._ranging is None:
             values = value if norm is None else torch.cat([value, norm.view(1).float()])
-            known = self._guard.watch(values, batch, done.epoch, done.batch, self._together)
-            done.loss_sum += known if self.device.type != "cpu" else 0.0
+            done.loss_sum += self._guard.watch(values, batch, done.epoch, done.batch, self._together)
         done.batch += 1
         done.images += self._together
-        self._tick()
-        self._pulse()
-        if ends and self._due():
+        self._clock.tick()
+        loss_now = done.loss_sum / (done.batch * self.config.batch_size)
+        self._teller.pulse(done, done.batch / self._batches, loss_now, self._clock.speed())
+        if ends and self._ranging is None and self._keeper.due(done.batch):
             self._checkpoint()
-
-    def _update(self) -> Tensor | None:
-        """One step of the optimizer; the norm of its gradient, but for fp16, whose scaler expects some to be infinite."""
-        config, done = self.config, self._done
-        self._scaler.unscale_(self._optimizer)
-        gradients = [part.grad for part in self._parameters if part.grad is not None]
-        if config.accumulate > 1:
-            torch._foreach_div_(gradients, self._window[1])
-            self._window = (0.0, 0.0)
-        if config.clip_norm:
-            norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
-        else:
-            norm = torch.nn.utils.get_total_norm(gradients)
-        factor, momentum = self._schedule.factor(done.step), self._schedule.momentum(done.step)
-        self._lr = machine.set_rates(self._optimizer, self._rates, factor, momentum)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
-        if self._average is not None:
-            self._average.update(self.network)
-        done.step += 1
-        return None if config.precision == "fp16" or self._ranging is not None else norm
 
     def evaluates(self, epoch: int) -> bool:
         """Whether to evaluate after this epoch."""
@@ -345,7 +296,7 @@ class Loop:
 
     def gather(self, parts: Sequence[T]) -> list[T]:
         """What was made of each batch of `validation`, of all processes, in the order of the batches; plain values or arrays."""
-        return processes.interleaved(processes.of_all(list(parts)))
+        return interleaved(processes.of_all(list(parts)))
 
     def tell(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """End an epoch: log its loss, learning rate and metrics, and judge whether to stop.
@@ -360,22 +311,15 @@ class Loop:
         done = self._done
         done.loss_sum += self._guard.settle()
         metrics = processes.from_main(dict(metrics))
-        values = {"loss": done.loss_sum / len(self._train), "lr": self._lr, **metrics, **self._speed()}
+        values = {"loss": done.loss_sum / len(self._train), "lr": done.lr, **metrics, **self._clock.speed()}
         done.history.append({"epoch": epoch + 1, "values": values})
-        if self.main:
-            self._log(epoch + 1, self.epochs_asked, values)
-        if metrics and self.config.patience:
-            value = metrics[self._metric or next(iter(metrics))]
-            done.stale += 1
-            if done.best is None or value > done.best:
-                done.best, done.stale = value, 0
-                self._best = {name: part.detach().clone() for name, part in self.trained.state_dict().items()}
-            done.stopped = done.stopped or done.stale >= self.config.patience
+        self._teller.epoch(epoch + 1, values)
+        self._best.take(metrics, self.trained, done)
         done.epoch, done.batch, done.loss_sum = epoch + 1, 0, 0.0
         if self._ranging is not None and done.stopped and self.main:
             write_curve(self.folder, self._ranging.curve())
         # Not after the last: whoever goes on from there would have no evaluation to write down.
-        if not done.stopped and done.epoch < self.epochs_asked and self._due():
+        if not done.stopped and done.epoch < self.epochs_asked and self._ranging is None and self._keeper.due(0):
             self._checkpoint()
 
     # After training
@@ -401,128 +345,53 @@ class Loop:
 
     # Checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be one of this run."""
-        return {
-            "name": self.name,
-            "seed": self.seed,
-            "config": msgspec.to_builtins(self.config),
-            "epochs": self.epochs_asked,
-            "images": len(self._train),
-            "categories": self._train.data.categories.names.tolist(),
-        }
-
-    def _due(self) -> bool:
-        """Whether it is time for a checkpoint; several processes ask the first, and not at every step, which would cost."""
-        every = self.config.checkpoint_s
-        due = self._ranging is None and time.monotonic() - self._written >= every
-        if self.world == 1 or not every:
-            return due
-        return processes.from_main(due) if self._done.batch % 16 == 0 else False
-
     def _checkpoint(self) -> None:
         self._done.loss_sum += self._guard.settle()
-        states = processes.of_all(random_state(self.device))
-        if self.main:
-            state = {
-                "identity": self._identity(),
-                "done": asdict(self._done),
-                "feed_cpu_seconds": self._train.cpu_seconds,
-                "network": self.network.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._scaler.state_dict(),
-                "average": None if self._average is None else self._average.state_dict(),
-                "best": self._best,
-                "random": states,
-            }
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_checkpoint(self.folder / CHECKPOINT, state)
-        self._written = time.monotonic()
+        state = {
+            "done": asdict(self._done),
+            "feed_cpu_seconds": self._train.cpu_seconds,
+            "network": self.network.state_dict(),
+            "stepper": self._stepper.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "best": self._best.weights,
+        }
+        self._keeper.write(state, self.device)
 
-    def _find(self) -> None:
+    def _resume(self) -> None:
         """Look for a checkpoint of this run; take in weights and curves where there is one."""
-        path = self.folder / CHECKPOINT
-        saved = None
-        if self.main and self._ranging is None:
-            try:
-                saved = find_checkpoint(path, self._identity(), self.network.state_dict())
-            except DataError as error:
-                self._say(f"{error} Starting from the beginning.")
-        self._saved = saved = processes.from_main(saved)
+        self._saved = saved = self._keeper.find(self.network.state_dict(), self._teller.say)
         if saved is None:
+            self._seed_apart()
             return
-        self._done = Progress(**saved["done"])
+        self._take_up(Progress(**saved["done"]))
         self._train.cpu_seconds = saved["feed_cpu_seconds"]
         self.network.load_state_dict(saved["network"])
         if self._average is not None:
             self._average.load_state_dict(saved["average"])
-        self._best = {name: part.to(self.device) for name, part in saved["best"].items()}
-        self._say(f"{self.name}: going on from epoch {self._done.epoch + 1}, batch {self._done.batch + 1} ({path}).")
-        if self.main:
-            for entry in self._done.history:
-                self._log(entry["epoch"], self.epochs_asked, entry["values"])
+        self._best.load(saved["best"], self.device)
+        self._teller.say(f"{self.name}: going on from epoch {self._done.epoch + 1}, batch {self._done.batch + 1}.")
+        self._teller.history(self._done)
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         """Take in what belongs to the phase in which the checkpoint was written."""
         try:
-            self._optimizer.load_state_dict(saved["optimizer"])
+            self._stepper.load_state_dict(saved["stepper"])
         except (ValueError, KeyError) as error:
             raise DataError(f"{self.folder / CHECKPOINT}: is of another optimizer. Delete it to start anew.") from error
-        self._scaler.load_state_dict(saved["scaler"])
-        states = saved["random"]
-        if self.rank < len(states):
-            set_random_state(states[self.rank], self.device)
-        else:
+        if not restore_random(saved["random"], self.device):
             self._seed_apart()
+
+    def _take_up(self, done: Progress) -> None:
+        self._done, self._clock = done, Clock(done)
 
     # Small parts
 
     def _seed_apart(self) -> None:
         """Draws after the initial weights, such as those of dropout, differ between processes."""
-        torch.manual_seed(self.seed + 1_000_003 * self.rank)
+        if self.rank:
+            torch.manual_seed(self.seed + 1_000_003 * self.rank)
 
     def _ends_step(self) -> bool:
         """Whether the optimizer steps after the current batch."""
         batch = self._done.batch + 1
         return batch % self.config.accumulate == 0 or batch == self._batches
-
-    def _tick(self) -> None:
-        """Add the time since the last look at the clocks."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self._done.seconds += wall - self._mark[0]
-        self._done.cpu_seconds += cpu - self._mark[1]
-        self._done.wait_seconds += self._timer.waited_s
-        self._mark, self._timer.waited_s = (wall, cpu), 0.0
-
-    def _speed(self) -> dict[str, float]:
-        """Of the epoch so far, or of what was done of it since the run went on; nothing where that is nothing."""
-        images, seconds, waited = self._began
-        passed = self._done.seconds - seconds
-        if passed <= 0 or self._done.images == images:
-            return {}
-        return {
-            "images_per_s": (self._done.images - images) / passed,
-            "wait_frac": min(1.0, (self._done.wait_seconds - waited) / passed),
-        }
-
-    def _pulse(self) -> None:
-        if self.main and isinstance(self._log, TakesPulse) and time.monotonic() - self._pulsed > _PULSE_S:
-            self._pulsed = time.monotonic()
-            done = self._done
-            values = {"loss": done.loss_sum / (done.batch * self.config.batch_size), "lr": self._lr, **self._speed()}
-            self._log.pulse(done.epoch + 1, self.epochs_asked, done.batch / self._batches, values)
-
-    def _say(self, line: str) -> None:
-        if self.main and isinstance(self._log, TakesPulse):
-            self._log.say(line)
-
-
-def _stripped(batch: Batch) -> Batch:
-    """A batch without its annotations."""
-    return replace(
-        batch,
-        boxes=[boxes[:0] for boxes in batch.boxes],
-        labels=[labels[:0] for labels in batch.labels],
-        weights=[weights[:0] for weights in batch.weights],
-        targets=batch.targets * 0,
-    )

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.errors import ConfigError
@@ -73,21 +74,6 @@ def make_optimizer(groups: Sequence[dict[str, Any]], config: Settings) -> torch.
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float], factor: float, momentum: float | None) -> float:
-    """Give each group its learning rate, a multiple of its own, and its momentum where that changes.
-
-    Returns:
-        The learning rate of the first group.
-    """
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate * factor
-        if momentum is not None and "betas" in group:
-            group["betas"] = (momentum, group["betas"][1])
-        elif momentum is not None:
-            group["momentum"] = momentum
-    return float(optimizer.param_groups[0]["lr"])
-
-
 def wrapped(network: nn.Module, config: Settings, device: torch.device, world: int) -> nn.Module:
     """The network as a step calls it: compiled, and adding up gradients with other processes, where that is wanted."""
     model: Any = torch.compile(network) if config.compile else network
@@ -95,6 +81,12 @@ def wrapped(network: nn.Module, config: Settings, device: torch.device, world: i
         model = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     result: nn.Module = model
     return result
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on a device, without waiting for the transfer."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,8 +77,3 @@ def of_all(value: T) -> list[T]:
     box: list[Any] = [None] * world()
     dist.all_gather_object(box, value)
     return box
-
-
-def interleaved(parts: Sequence[Sequence[T]]) -> list[T]:
-    """`[[0, 2, 4], [1, 3]]` as `[0, 1, 2, 3, 4]`: parts that were dealt out, in their old order."""
-    return [own[row] for row in range(max(map(len, parts), default=0)) for own in parts if row < len(own)]

@@ -16,6 +16,7 @@ class Progress:
         batch: batches of it that are done.
         step: steps of the optimizer in this phase.
         loss_sum: of the epoch so far, over images.
+        lr: learning rate of the last step, of the first parameter group.
         images: that went through the network, over all processes.
         seconds: wall time of training, without evaluation.
         cpu_seconds: CPU time of this process in that time.
@@ -31,6 +32,7 @@ class Progress:
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    lr: float = 0.0
     images: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0

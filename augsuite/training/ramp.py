@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from augsuite.training.schedule import RANGE_STEPS
+
 EXPLODED = 4.0
 """The test ends when the smoothed loss exceeds its lowest value this many times."""
 
@@ -52,7 +54,7 @@ class RangeTest:
         """Take one step.
 
         Returns:
-            Whether the loss has exploded, which ends the test; a loss that is not a number is not kept.
+            Whether the test is over: the loss has exploded, or the last rate was reached. A loss that is not a number is not kept.
         """
         if not math.isfinite(loss):
             return True
@@ -60,7 +62,8 @@ class RangeTest:
         self.lr.append(lr)
         self.loss.append(loss)
         self.smoothed.append(self._average / (1 - _SMOOTHING ** len(self.lr)))
-        return len(self.lr) > _LEAST and self.smoothed[-1] > EXPLODED * min(self.smoothed)
+        exploded = len(self.lr) > _LEAST and self.smoothed[-1] > EXPLODED * min(self.smoothed)
+        return exploded or len(self.lr) >= RANGE_STEPS
 
     def curve(self) -> Curve:
         """What was found."""
