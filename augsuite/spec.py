@@ -230,11 +230,13 @@ class TrackerSpec:
         name: what the user types after `--tracker`.
         summary: one line for the listing.
         open: opens a tracker in a run's folder; see `augsuite.protocols.OpenTracker`.
+        extra: the extra of this distribution that it needs.
     """
 
     name: str
     summary: str
     open: Ref[protocols.OpenTracker]
+    extra: str = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import PIL.Image
 
 from augsuite import __version__, registry
 from augsuite.augment import Feed, Policy
 from augsuite.config import build, to_plain
 from augsuite.dataset import Dataset
+from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError, DataError, nearest
+from augsuite.prediction import MODEL, beside_truth, predictor_of
 from augsuite.protocols import RunRecord
 from augsuite.spec import TrainerSpec
+from augsuite.study.tracker import Trackers
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -37,6 +40,7 @@ def train_once(
     trackers: Sequence[str] = ("files",),
     progress: Progress | None = None,
     workers: int = 0,
+    draw: int = 0,
 ) -> RunRecord:
     """Train one run and leave everything about it in a folder.
 
@@ -54,6 +58,8 @@ def train_once(
         trackers: names of those that take the curves.
         progress: called with epoch (from 1), number of epochs and values after each epoch.
         workers: processes that render the training images; the result is the same for any number.
+        draw: how many validation images are drawn with the predictions into `predictions.png`; a trainer without a predictor draws
+            none.
 
     Returns:
         What `record.json` holds.
@@ -87,21 +93,25 @@ def train_once(
     }
     write_json(folder / "run.json", asked)
     run = registry.load(spec.train, f"trainer {trainer}", spec.extra)
-    with ExitStack() as stack:
-        sinks = [registry.load(entry.open, f"tracker {entry.name}", "all")(folder) for entry in opened]
-        for sink in sinks:
-            stack.callback(sink.close)
+    with Trackers(opened, folder, asked) as sinks:
+        last = 0
 
         def log(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-            for sink in sinks:
-                sink.log(epoch, values)
+            nonlocal last
+            last = epoch
+            sinks.log(epoch, values)
             if progress is not None:
                 progress(epoch, epochs, values)
 
         record = run(settings, feed, plain, seed=seed, folder=folder, log=log)
-    # JSON has no NaN: a metric without a value is left out.
-    finite = {name: float(value) for name, value in record.metrics.items() if np.isfinite(value)}
-    record = msgspec.structs.replace(record, metrics=finite)
+        # JSON has no NaN: a metric without a value is left out.
+        finite = {name: float(value) for name, value in record.metrics.items() if np.isfinite(value)}
+        record = msgspec.structs.replace(record, metrics=finite)
+        if draw:
+            picture = _drawn(spec, folder, val, draw, str(getattr(settings, "device", "auto")))
+            if picture is not None:
+                sinks.image("predictions", picture, last)
+        sinks.finish(finite)
     if not workers:
         record = msgspec.structs.replace(record, augment_seconds=feed.cpu_seconds)
     write_json(record_path, record)
@@ -145,6 +155,17 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _drawn(spec: TrainerSpec, folder: Path, val: Dataset, count: int, device: str) -> Image | None:
+    """Draw predictions on validation images into `predictions.png`; None where nothing can be."""
+    predictor = predictor_of(spec, folder / MODEL, device)
+    picture = None if predictor is None else beside_truth(predictor, val, count)
+    if picture is not None:
+        partial = folder / ".predictions.png"
+        PIL.Image.fromarray(picture).save(partial, "PNG")
+        partial.replace(folder / "predictions.png")
+    return picture
 
 
 def _check(spec: TrainerSpec, data: Dataset, part: str) -> None:

@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 import augsuite
 from augsuite import cli
-from augsuite.augment import preview
+from augsuite.augment import pictures, preview
 from augsuite.dataset import Annotations, Categories, Dataset, Images
+from augsuite.dataset.colors import class_color
 from augsuite.errors import ConfigError, DataError
 
 GREY = 90
@@ -42,7 +43,7 @@ def test_boxes_are_drawn_where_they_are_before_and_after(data):
     picture = preview.grid(data, augsuite.policy([{"do": "hflip"}]), [0], variants=1, size=CELL)
     offset = np.array([0, 25, 0, 25])  # 50 high, in the middle of 100
     for column, (left, _, right, bottom) in ((0, (60, 20, 90, 40)), (1, (10, 20, 40, 40))):
-        drawn = extents(cell(picture, column), preview.class_color(0)) - offset
+        drawn = extents(cell(picture, column), class_color(0)) - offset
         # The tag stands above the box and may reach out to the right; left, right of the frame and bottom are the box's.
         assert drawn[[0, 3]] == pytest.approx([left, bottom], abs=0.5)
         assert drawn[2] >= right - 0.5
@@ -56,19 +57,19 @@ def test_the_page_has_a_cell_for_each(data):
     assert picture.height > 2 * CELL
 
 
-def test_weights_are_shown_only_below_one(data):
+def test_weights_are_shown_only_below_one(data, monkeypatch):
     sample = data.sample(0)
-    page = preview._Page(data, CELL, 1, 1, "t", ["none"])
+    page = pictures.Page(["cat", "dog"], CELL, 1, 1, "t", ["none"])
     tags = []
-    page._tag = lambda *args, **_: tags.append(args[3])
-    page.cell(0, 0, sample, "")
+    monkeypatch.setattr(pictures, "draw_tag", lambda *args, **_: tags.append(args[3]))
+    preview._cell(page, 0, 0, sample, "")
     half = type(sample)(**{**{key: getattr(sample, key) for key in sample.__slots__}, "weights": np.array([0.5], "f4")})
-    page.cell(0, 0, half, "")
+    preview._cell(page, 0, 0, half, "")
     assert tags == ["cat", "cat 0.50"]
 
 
 def test_colours_of_the_first_classes_differ():
-    colors = np.array([preview.class_color(row) for row in range(24)], float)
+    colors = np.array([class_color(row) for row in range(24)], float)
     apart = np.abs(colors[:, None] - colors[None]).sum(axis=2) + 1000 * np.eye(24)
     assert apart.min() > 30
 
