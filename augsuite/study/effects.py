@@ -43,6 +43,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         detectable: the true effect that the study would have shown with a chance of 80 %; None where there is no test.
         seeds_for_half: how many seeds would show half of it; None where there is no test, or seeds are added one by one.
         unpaired: the interval that the same runs would give unpaired; None where there is none.
+        images: how many test images the interval takes for a draw as well; None where it answers for those that there are.
         sequential: whether interval and p hold at every number of seeds, so that one may look and add seeds.
         verdict: `helps` or `hurts` where `p_corrected` is below 0.05; `not shown` where it is not; `too few seeds` below two;
             `identical` where every run equals its partner; `no spread` where every seed gave the same other difference, so
@@ -62,6 +63,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     detectable: float | None = None
     seeds_for_half: int | None = None
     unpaired: tuple[float, float] | None = None
+    images: int | None = None
     sequential: bool = False
     verdict: Verdict = "too few seeds"
 
@@ -130,7 +132,8 @@ def correct(effects: Sequence[Effect]) -> list[Effect]:
         p = next(corrected)
         count, level = len(effect.seeds), LEVEL / len(tested)
         limit = detectable(effect.sd, count, critical(count, level) if effect.sequential else student(count, level))
-        shown = math.isfinite(limit)
+        # What the images add is not in the standard deviation over seeds.
+        shown = math.isfinite(limit) and effect.images is None
         if shown and not effect.sequential and count not in halves:
             halves[count] = seeds_for(limit / 2, effect.sd, level)
         found.append(

@@ -7,9 +7,12 @@ from itertools import pairwise
 
 import msgspec
 
+from augsuite.dataset import Dataset
 from augsuite.protocols import RunRecord
+from augsuite.study.bootstrap import joint
 from augsuite.study.design import Rule, Series
 from augsuite.study.effects import Effect, Values, Verdict, contrast, correct, describe, mean_of, measure, sd_of
+from augsuite.study.predicted import MOST_DETECTIONS, Changes, changes, read_predicted, sizes
 from augsuite.study.store import State, Store
 
 
@@ -71,6 +74,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         contrasts: of the arms that rules made: from row to row, interactions, trends.
         explored: the effects on the other metrics; each metric corrected for its arms, none for there being several metrics.
         classes: the effects on the metric of each class, all of them corrected together.
+        joint: the effects on the study's metric with intervals that count the test images as a draw, too, corrected over the arms.
+        changes: what each arm did to single images.
         errors: arm and seed -> one line, for the runs that failed.
         seconds: wall time of all complete runs.
     """
@@ -80,6 +85,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     contrasts: list[Contrast]
     explored: list[Effect]
     classes: list[Effect]
+    joint: list[Effect]
+    changes: list[Changes]
     errors: dict[str, str]
     seconds: float
 
@@ -89,8 +96,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return not any(arm.failed or arm.missing for arm in self.arms)
 
 
-def summarize(state: State, store: Store) -> Summary:
-    """Read the records of a study and judge its arms."""
+def summarize(state: State, store: Store, val: Dataset | None = None) -> Summary:
+    """Read the records of a study and judge its arms.
+
+    Args:
+        state: the question.
+        store: where its runs are.
+        val: the images measured on, if predictions are to be read as well: for `joint`, which is empty where seeds were added until
+            the answer was clear, or where there are too many detections, and for `changes`.
+    """
     records: dict[str, dict[int, RunRecord]] = {name: {} for name in state.arms}
     errors: dict[str, str] = {}
     for run in state.runs:
@@ -105,6 +119,8 @@ def summarize(state: State, store: Store) -> Summary:
 
     values = {name: _values(records, name) for name in [state.metric, *per_class, *others]}
     sequential = state.until is not None
+    predicted = {} if val is None else read_predicted(state, store, val)
+    joined = val is not None and not sequential and 0 < sizes(predicted) <= MOST_DETECTIONS
     main = values[state.metric]
     effects = {effect.arm: effect for effect in measure({state.metric: main}, state.reference, sequential)}
     return Summary(
@@ -113,6 +129,15 @@ def summarize(state: State, store: Store) -> Summary:
         contrasts=[found for series in state.designs for found in _contrasts(series, main, state.metric, sequential)],
         explored=[effect for name in others for effect in measure({name: values[name]}, state.reference, sequential)],
         classes=measure({name: values[name] for name in per_class}, state.reference, sequential),
+        joint=joint(
+            {arm: {seed: one.measure for seed, one in runs.items()} for arm, runs in predicted.items()},
+            state.reference,
+            state.metric,
+            len(val),
+        )
+        if val is not None and joined
+        else [],
+        changes=[] if val is None else changes(predicted, state.reference, val),
         errors=errors,
         seconds=sum(record.seconds for arm in records.values() for record in arm.values()),
     )

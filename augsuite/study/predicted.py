@@ -1,0 +1,166 @@
+"""What the predictions of a study's runs say image by image: which images an arm gets better or worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from augsuite.dataset import Dataset
+from augsuite.evaluation import Evaluator, per_image, per_image_labels, read_labels, read_results
+from augsuite.study.bootstrap import Measure
+from augsuite.study.store import State, Store
+
+_SHOWN = 12
+MOST_DETECTIONS = 2_000_000
+"""Of all runs together; beyond that, resampling the test images would take many minutes, and is left out."""
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """One test image under two arms.
+
+    Attributes:
+        name: of its file.
+        row: in the images measured on.
+        before: the reference's value on it, over seeds; in percent: average precision at IoU 0.5 of the image alone, or the share
+            of seeds that named its label.
+        after: the arm's.
+        up: seeds in which the arm is better.
+        down: seeds in which it is worse.
+    """
+
+    name: str
+    row: int
+    before: float
+    after: float
+    up: int
+    down: int
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What an arm did to single images, on the seeds that it shares with the reference.
+
+    Attributes:
+        arm: its name.
+        better: images that gained, over seeds.
+        worse: images that lost.
+        same: images that did neither.
+        gains: those that gained most, most first; at most 12.
+        losses: those that lost most.
+    """
+
+    arm: str
+    better: int
+    worse: int
+    same: int
+    gains: list[Image]
+    losses: list[Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One run's predictions.
+
+    Attributes:
+        values: `(I,)` of each image; NaN where there is nothing to be found.
+        measure: the metric on resampled images.
+        size: how many detections there are.
+    """
+
+    values: NDArray[np.float64]
+    measure: Measure
+    size: int
+
+
+def read_predicted(state: State, store: Store, val: Dataset) -> dict[str, dict[int, Predicted]]:
+    """The predictions of the runs that are complete, arm by arm, seed by seed; of trainers that leave none, nothing.
+
+    Args:
+        state: the question.
+        store: where its runs are.
+        val: the images measured on.
+    """
+    known: dict[str, Predicted | None] = {}
+    found: dict[str, dict[int, Predicted]] = {name: {} for name in state.arms}
+    for run in state.runs:
+        if run.digest not in known:
+            done = store.record(run.digest) is not None
+            known[run.digest] = _read(store.run_folder(run.digest), state.metric, val) if done else None
+        one = known[run.digest]
+        if one is not None:
+            found[run.arm][run.seed] = one
+    return found
+
+
+def _read(folder: Path, metric: str, val: Dataset) -> Predicted | None:
+    boxes, labels = folder / "predictions.json", folder / "predictions.csv"
+    if metric == "AP" and boxes.exists():
+        detections = read_results(boxes, val)
+        return Predicted(per_image(val, detections), Evaluator(val, detections).ap_of, len(detections))
+    if metric == "top1" and labels.exists():
+        said = read_labels(labels, val)
+        if len(said.image_rows) == len(val):
+            values = per_image_labels(val, said.scores)
+            return Predicted(values, _Share(values), len(val))
+    return None
+
+
+def sizes(predicted: Mapping[str, Mapping[int, Predicted]]) -> int:
+    """How many detections there are in all."""
+    return sum(one.size for runs in predicted.values() for one in runs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The mean of what is known of the images, each as often as it stands there."""
+
+    values: NDArray[np.float64]
+
+    def __call__(self, times: NDArray[np.int64]) -> float | None:
+        known = np.isfinite(self.values) & (times > 0)
+        return float(np.average(self.values[known], weights=times[known])) if known.any() else None
+
+
+def changes(predicted: Mapping[str, Mapping[int, Predicted]], reference: str, val: Dataset) -> list[Changes]:
+    """Which images each arm gets better or worse than the reference.
+
+    One image of one seed says little: what a seed happens to get right is averaged out only over seeds. The lists are there to
+    look at, not to prove anything.
+    """
+    found = []
+    for arm, runs in predicted.items():
+        seeds = sorted(runs.keys() & predicted[reference].keys())
+        if arm == reference or not seeds:
+            continue
+        before = np.array([predicted[reference][seed].values for seed in seeds])
+        after = np.array([runs[seed].values for seed in seeds])
+        moved = (after - before).mean(axis=0)
+        rows = np.flatnonzero(np.isfinite(moved))
+        order = rows[np.argsort(-moved[rows], kind="stable")]
+
+        def image(row: int, before: NDArray[np.float64] = before, after: NDArray[np.float64] = after) -> Image:
+            return Image(
+                name=str(val.images.names[row]),
+                row=row,
+                before=float(before[:, row].mean()),
+                after=float(after[:, row].mean()),
+                up=int((after[:, row] > before[:, row]).sum()),
+                down=int((after[:, row] < before[:, row]).sum()),
+            )
+
+        gained, lost = order[moved[order] > 0], order[moved[order] < 0]
+        found.append(
+            Changes(
+                arm=arm,
+                better=len(gained),
+                worse=len(lost),
+                same=len(rows) - len(gained) - len(lost),
+                gains=[image(int(row)) for row in gained[:_SHOWN]],
+                losses=[image(int(row)) for row in lost[::-1][:_SHOWN]],
+            )
+        )
+    return found
