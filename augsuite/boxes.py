@@ -97,10 +97,11 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
 
 def intersect(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """`(N, M)` areas of the intersections of `(N, 4)` with `(M, 4)` XYXY boxes."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    extent = np.maximum(high - low, 0.0)
-    return np.asarray(extent[..., 0] * extent[..., 1])
+    # Column by column: numpy is several times faster on long rows than on rows of two.
+    rows, columns = first[:, :, None], second.T
+    wide = np.minimum(rows[:, 2], columns[2]) - np.maximum(rows[:, 0], columns[0])
+    high = np.minimum(rows[:, 3], columns[3]) - np.maximum(rows[:, 1], columns[1])
+    return np.asarray(np.maximum(wide, 0.0) * np.maximum(high, 0.0))
 
 
 def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:

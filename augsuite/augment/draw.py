@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from augsuite.errors import PluginError
 Key = tuple[int, int, int]
 """Seed, epoch and image row."""
 
-_ZEROS = np.zeros(4, np.uint64)
+_ZEROS = (0, 0, 0, 0)  # as tuples: the setter takes a number out of an array in twice the time
 _LOCAL = threading.local()
+_HALVES = struct.Struct("<2Q")
 
 
 class Keyed:
@@ -46,17 +48,18 @@ class Keyed:
         """The stream of a step, from its beginning; good until the next call in this thread, of any `Keyed`.
 
         The same as `Generator(Philox(key=digest))`, where the digest is 128 bits of BLAKE2b of the text `seed,epoch,row,step`, but
-        twenty times faster than making one.
+        thirty times faster than making one.
         """
         digest = blake2b(f"{self._prefix}{step}".encode(), digest_size=16).digest()
-        self._philox.state = {
+        state: Any = {  # its annotation asks for arrays, its code for numbers
             "bit_generator": "Philox",
-            "state": {"counter": _ZEROS, "key": np.frombuffer(digest, "<u8").astype(np.uint64)},
+            "state": {"counter": _ZEROS, "key": _HALVES.unpack(digest)},
             "buffer": _ZEROS,
             "buffer_pos": 4,
             "has_uint32": 0,
             "uinteger": 0,
         }
+        self._philox.state = state
         return self._generator
 
 

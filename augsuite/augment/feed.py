@@ -18,7 +18,7 @@ from augsuite.augment.policies import Policy
 from augsuite.augment.render import measured
 from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes
-from augsuite.dataset import Dataset, Sample
+from augsuite.dataset import ArraySource, Dataset, Sample
 from augsuite.errors import AugsuiteError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -80,14 +80,20 @@ def normalized(
     return batch
 
 
-def collate(samples: Sequence[Sample], classes: int) -> Batch:
-    """Stack rendered samples of one size."""
+def collate(samples: Sequence[Sample], classes: int, images: NDArray[np.uint8] | None = None) -> Batch:
+    """Stack rendered samples of one size.
+
+    Args:
+        samples: at least one.
+        classes: how many class targets there are.
+        images: `(B, H, W, 3)` their pixels, where they are stacked already.
+    """
     targets = np.zeros((len(samples), classes), np.float32)
     for row, sample in enumerate(samples):
         if sample.targets is not None:
             targets[row] = sample.targets
     return Batch(
-        images=np.stack([sample.image for sample in samples]),
+        images=np.stack([sample.image for sample in samples]) if images is None else images,
         boxes=[sample.boxes for sample in samples],
         labels=[sample.labels for sample in samples],
         weights=[sample.weights for sample in samples],
@@ -145,7 +151,15 @@ class Feed:
 
     def batch(self, keys: Sequence[SampleKey]) -> Batch:
         """Render samples in this process and stack them; all keys name one size."""
-        return collate([self[key] for key in keys], len(self.data.categories))
+        samples = [self[keys[0]]]
+        images = np.empty((len(keys), *samples[0].image.shape), np.uint8)
+        images[0] = samples[0].image
+        # Each image goes into the batch as it is made: it is in the processor's cache, and the next one takes its memory.
+        for place, key in enumerate(keys[1:], 1):
+            sample = self[key]
+            images[place] = sample.image
+            samples.append(replace(sample, source=ArraySource(images[place])))
+        return collate(samples, len(self.data.categories), images)
 
     @property
     def collate(self) -> Collate:

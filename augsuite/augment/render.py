@@ -55,8 +55,7 @@ def render(plan: Plan, sample: Sample, pool: Pool | None = None) -> Sample:
 
 def execute(plan: Plan, start: Sample) -> Sample:
     """As `render`, where what the operations start from is known already."""
-    result = finish(plan, start)
-    return replace(result, source=ArraySource(result.image), seen_frac=None)
+    return finish(plan, start, pixels=True)
 
 
 def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
@@ -64,13 +63,14 @@ def arrange(plan: Plan, sample: Sample, pool: Pool | None) -> Sample:
     return finish(plan, begin(plan, sample, pool))
 
 
-def finish(plan: Plan, start: Sample, *, last: bool = True) -> Sample:
+def finish(plan: Plan, start: Sample, *, last: bool = True, pixels: bool = False) -> Sample:
     """As `arrange`, where what the operations start from is known already.
 
     Args:
         plan: what was drawn.
         start: what its operations start from.
         last: nothing follows. A part of a mix keeps its small boxes, since what follows may enlarge them.
+        pixels: make them, and say no more what is seen of the boxes.
     """
     if not last and not plan.ops:
         return _clipped(start)
@@ -79,17 +79,19 @@ def finish(plan: Plan, start: Sample, *, last: bool = True) -> Sample:
     if last:
         kept &= placed[:, 2] - placed[:, 0] >= plan.min_size
         kept &= placed[:, 3] - placed[:, 1] >= plan.min_size
+    rendered = Rendered(start.source, plan.ops, course)
+    rows = np.flatnonzero(kept)  # once, and not again for each column
     return Sample(
-        source=Rendered(start.source, plan.ops, course),
-        boxes=placed[kept],
-        labels=start.labels[kept],
-        weights=start.weights[kept],
-        rows=start.rows[kept],
+        source=ArraySource(rendered.decode()) if pixels else rendered,
+        boxes=placed[rows],
+        labels=start.labels[rows],
+        weights=start.weights[rows],
+        rows=start.rows[rows],
         targets=start.targets,
         image_row=start.image_row,
         matrix=course.homography @ start.matrix,
         lazy=moved(start.lazy, course, kept),
-        seen_frac=share[kept],
+        seen_frac=None if pixels else share[rows],
     )
 
 

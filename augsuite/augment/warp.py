@@ -245,15 +245,22 @@ class Course:
     def _place_aligned(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
         """Boxes and shares. Column by column: numpy is several times faster on long rows than on rows of four."""
         columns = np.ascontiguousarray(boxes.T)
-        before = _area(_cut(columns, (0.0, 0.0, *self.first))) * self.scale
         a, b, c, d, e, f = self.matrix
-        if abs(b) > abs(a):
-            columns = columns[[1, 0, 3, 2]]
+        turned = abs(b) > abs(a)
+        if turned:
             a, e = b, d
-        moved = columns * np.array([[a], [e], [a], [e]])
-        moved += np.array([[c], [f], [c], [f]])
-        first, second = moved[:2], moved[2:]
-        moved = _cut(np.concatenate([np.minimum(first, second), np.maximum(first, second)]), self.seen())
+        first, seen = self.first, self.seen()
+        # Made at once, since each array made of numbers takes longer than what is done with it.
+        rows = (0.0, 0.0, *first, a, e, c, f, *seen)
+        numbers = np.array(rows).reshape(6, 2, 1)[:, [0, 1, 0, 1]]
+        before = _area(_cut(columns, numbers[0], numbers[1])) * self.scale
+        if turned or a < 0 or e < 0:
+            xs, ys = (1, 3) if turned else (0, 2), (0, 2) if turned else (1, 3)
+            (x, z), (y, t) = xs[:: 1 if a > 0 else -1], ys[:: 1 if e > 0 else -1]
+            columns = columns[[x, y, z, t]]
+        moved = columns * numbers[2]
+        moved += numbers[3]
+        moved = _cut(moved, numbers[4], numbers[5])
         return np.ascontiguousarray(moved.T), _share(_area(moved), before)
 
     def _place_turned(self, boxes: Boxes) -> tuple[Boxes, NDArray[np.float64]]:
@@ -299,11 +306,10 @@ def box_of(mask: NDArray[np.bool_]) -> Rect:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _cut(columns: Boxes, rect: Rect) -> Boxes:
-    """`(4, N)` XYXY boxes cut to a rectangle; one wholly outside becomes empty on its border."""
-    left, top, right, bottom = rect
-    cut: Boxes = np.maximum(columns, np.array([[left], [top], [left], [top]]))
-    np.minimum(cut, np.array([[right], [bottom], [right], [bottom]]), out=cut)
+def _cut(columns: Boxes, least: Boxes, most: Boxes) -> Boxes:
+    """`(4, N)` XYXY boxes cut to a rectangle, as `(4, 1)` limits; one wholly outside becomes empty on its border."""
+    cut: Boxes = np.maximum(columns, least)
+    np.minimum(cut, most, out=cut)
     return cut
 
 
@@ -315,7 +321,9 @@ def _area(columns: Boxes) -> NDArray[np.float64]:
 
 def _share(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
     """`(N,)` what is left of areas, in [0, 1]; 0 of nothing."""
-    return np.asarray(np.minimum(np.divide(after, before, out=np.zeros_like(after), where=before > 0), 1.0))
+    share = np.zeros(len(after))
+    np.divide(after, before, out=share, where=before > 0)
+    return np.minimum(share, 1.0, out=share)
 
 
 def pixels_of(rect: Rect) -> tuple[int, int, int, int]:

@@ -69,21 +69,22 @@ class Photometric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def draw(self, rng: np.random.Generator, scene: Scene) -> Mapping[str, Any] | None:
         """Draw the parts that happen; None where none does."""
         del scene
-        coins = rng.random(5)
-        values = {
-            "brightness": rng.uniform(-self.brightness, self.brightness),
-            "contrast": rng.uniform(*self.contrast),
-            "saturation": rng.uniform(*self.saturation),
-            "hue_deg": rng.uniform(-self.hue_deg, self.hue_deg),
-        }
-        chances = (self.brightness_p, self.contrast_p, self.saturation_p, self.hue_p)
+        numbers = rng.random(9).tolist()
+        coins, shares = numbers[:5], numbers[5:]
+        parts = (
+            ("brightness", self.brightness_p, -self.brightness, self.brightness),
+            ("contrast", self.contrast_p, *self.contrast),
+            ("saturation", self.saturation_p, *self.saturation),
+            ("hue_deg", self.hue_p, -self.hue_deg, self.hue_deg),
+        )
+        # As `rng.uniform` does, which takes as long for one number as `random` for all.
         drawn: dict[str, Any] = {
-            name: float(value)
-            for (name, value), coin, chance in zip(values.items(), coins, chances, strict=False)
+            name: low + (high - low) * share
+            for (name, chance, low, high), coin, share in zip(parts, coins, shares, strict=False)
             if coin < chance
         }
         if "contrast" in drawn:
-            drawn["contrast_last"] = bool(coins[4] < 0.5)
+            drawn["contrast_last"] = coins[4] < 0.5
         return drawn or None
 
     def apply(self, image: Image, drawn: Mapping[str, Any]) -> Image:

@@ -154,14 +154,17 @@ class IouCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts = self._parts(rng, scene)
         first, keep = 0, None
         if len(boxes):
-            middles = box.centers(boxes)[None]
-            held = np.all((middles > parts[:, None, :2]) & (middles < parts[:, None, 2:]), axis=2)
-            good = held.any(axis=1) & (box.iou(parts, boxes).max(axis=1) >= floor)
-            if not good.any():
+            x, y = box.centers(boxes).T
+            lefts, tops, rights, bottoms = parts.T[:, :, None]
+            held = (x > lefts) & (x < rights) & (y > tops) & (y < bottoms)
+            good = np.flatnonzero(held.any(axis=1))
+            if floor > 0:
+                good = good[box.iou(parts[good], boxes).max(axis=1) >= floor]
+            if not len(good):
                 return None
-            first = int(good.argmax())
+            first = int(good[0])
             keep = tuple(np.flatnonzero(held[first]).tolist())
-        left, top, right, bottom = (int(value) for value in parts[first])
+        left, top, right, bottom = map(int, parts[first].tolist())
         return cut(left, top, right - left, bottom - top, keep)
 
     def _parts(self, rng: np.random.Generator, scene: Scene) -> box.Boxes:
@@ -170,8 +173,12 @@ class IouCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scales = self.scale[0] + scales * (self.scale[1] - self.scale[0])
         low, high = np.maximum(self.ratio[0], scales**2), np.minimum(self.ratio[1], 1 / scales**2)
         ratios = np.sqrt(low + ratios * (high - low))
-        widths = np.clip(np.rint(scene.width * scales * ratios), 1, scene.width)
-        heights = np.clip(np.rint(scene.height * scales / ratios), 1, scene.height)
-        left = np.floor(x * (scene.width - widths + 1))
-        top = np.floor(y * (scene.height - heights + 1))
-        return np.stack([left, top, left + widths, top + heights], axis=1)
+        # Written out: np.clip and np.stack take several times as long as what they do here.
+        widths = np.minimum(np.maximum(np.rint(scene.width * scales * ratios), 1), scene.width)
+        heights = np.minimum(np.maximum(np.rint(scene.height * scales / ratios), 1), scene.height)
+        parts = np.empty((4, 50))
+        np.floor(x * (scene.width - widths + 1), out=parts[0])
+        np.floor(y * (scene.height - heights + 1), out=parts[1])
+        np.add(parts[0], widths, out=parts[2])
+        np.add(parts[1], heights, out=parts[3])
+        return parts.T

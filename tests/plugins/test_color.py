@@ -51,6 +51,16 @@ def test_hue_as_colorsys(image, turn):
     assert np.abs(ours - expected * 255).max() <= 1
 
 
+@pytest.mark.parametrize("turn", [-30.0, -29.9, -11.3, 0.01, 18.0, 30.0])
+def test_small_turns_of_hue_are_exact_values_rounded(image, turn):
+    ours = ops.turn_hsv(image.copy(), hue_deg=turn)
+    expected = np.empty(image.shape)
+    for index in np.ndindex(image.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(image[index] / 255))
+        expected[index] = colorsys.hsv_to_rgb((hue + turn / 360) % 1, saturation, value)
+    assert np.abs(ours - expected * 255).max() <= 0.5 + 1e-6
+
+
 def test_hue_as_torchvision(image):
     theirs = torchvision_result("adjust_hue", image, 0.05)
     assert levels_apart(jitter.Hue().apply(image.copy(), {"hue_deg": 18.0}), theirs) <= 2
