@@ -30,6 +30,18 @@ store_option = click.option(
 @click.option(
     "--engine", default="local", show_default=True, help="Where the runs are trained: `local`, `inline`, a plugin's."
 )
+@click.option(
+    "--until",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Add seeds to the file's until each effect is clear, or its interval is no wider than plus or minus this.",
+)
+@click.option(
+    "--max-seeds",
+    type=click.IntRange(min=2),
+    default=20,
+    show_default=True,
+    help="Seeds of an arm at most, with --until.",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again the runs that failed before.")
 @json_option
 def run(
@@ -39,6 +51,8 @@ def run(
     workers: int | None,
     gpus: float | None,
     engine: str,
+    until: float | None,
+    max_seeds: int,
     retry_failed: bool,
     as_json: bool,
 ) -> None:
@@ -49,7 +63,8 @@ def run(
     """
     from augsuite.commands.study_progress import Watch
     from augsuite.study.file import load
-    from augsuite.study.scheduler import execute, needs, prepare
+    from augsuite.study.scheduler import add_seeds, execute, needs, prepare
+    from augsuite.study.sequential import next_seeds
     from augsuite.study.store import Store, place_of
 
     # Before hours of training, not after: everything that the end needs.
@@ -58,11 +73,18 @@ def run(
     asked = load(file)
     folder = out or Path("studies") / asked.name
     command = shlex.join(["augsuite", *sys.argv[1:]])
-    state, work = prepare(asked, folder, command, place_of(folder, out, store))
-    results = Store(folder)
+    state, work = prepare(asked, folder, command, place_of(folder, out, store), until)
+    results, resources = Store(folder), needs(asked, gpus)
     with Watch(state, results) as watch:
-        for outcome in execute(state, work, engine, workers or asked.workers, needs(asked, gpus), retry_failed):
-            watch.tell(outcome)
+        runs = state.runs
+        while runs:
+            for outcome in execute(runs, work, engine, workers or asked.workers, resources, retry_failed):
+                watch.tell(outcome)
+            more = {} if until is None else next_seeds(summarize(state, results), until, max_seeds)
+            before = len(state.runs)
+            state, work = add_seeds(asked, folder, state, work, more)
+            runs = state.runs[before:]
+            watch.expect(runs)
     summary = summarize(state, results)
     print_summary(summary, as_json)
     path = write_report(summary, results, asked)

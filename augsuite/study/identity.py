@@ -6,9 +6,11 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from augsuite import __version__, registry
 from augsuite.augment import Policy
@@ -31,7 +33,10 @@ _CORE = (
 """What of the core a run's numbers come from; the version alone would not see a change between two releases."""
 
 
-def ask(study: Study, command: str, store: str = ".") -> tuple[State, dict[str, dict[str, Any]]]:
+Identity = dict[str, Any]
+
+
+def ask(study: Study, command: str, store: str = ".", until: float | None = None) -> tuple[State, dict[str, Identity]]:
     """Give every run of a study its digest.
 
     Runs of one seed come together, so that a study that is stopped early has all its arms for the seeds it got to.
@@ -40,45 +45,62 @@ def ask(study: Study, command: str, store: str = ".") -> tuple[State, dict[str, 
         study: the study.
         command: what was typed.
         store: the folder of the runs, as seen from the study's.
+        until: see `State`.
 
     Returns:
         The state to store, and for each digest what was digested.
     """
-    data = {"train": digest(study.train), "val": digest(study.val)}
-    code = code_of(study.trainer, (arm.policy for arm in study.arms.values()))
-    arms = {name: arm.to_plain() for name, arm in study.arms.items()}
-    runs, identities = [], {}
-    for seed in study.seeds:
-        for name, arm in study.arms.items():
-            identity = {
-                "data": data,
-                "policy": _nameless(arms[name].policy),
-                "trainer": study.trainer,
-                "config": {**study.config, **arm.config},
-                "seed": seed,
-                "code": _part_of(code, study.trainer, arm.policy),
-            }
-            run = _digest_of(identity)
-            identities[run] = identity
-            runs.append(Run(arm=name, seed=seed, digest=run))
     state = State(
         study=study.name,
         trainer=study.trainer,
         metric=study.metric,
         config=dict(study.config),
         reference=study.reference,
-        arms=arms,
-        seeds=list(study.seeds),
-        runs=runs,
+        arms={name: arm.to_plain() for name, arm in study.arms.items()},
+        seeds=[],
+        runs=[],
         images={"train": len(study.train), "val": len(study.val)},
-        data=data,
-        code=code,
+        data={"train": digest(study.train), "val": digest(study.val)},
+        code=code_of(study.trainer, (arm.policy for arm in study.arms.values())),
         versions=versions(),
         command=command,
         store=store,
         origin=origin(study),
+        until=until,
+        designs=list(study.designs),
     )
-    return state, identities
+    return ask_more(state, study, dict.fromkeys(study.arms, study.seeds))
+
+
+def ask_more(state: State, study: Study, seeds: Mapping[str, Sequence[int]]) -> tuple[State, dict[str, Identity]]:
+    """Add runs to a question that was asked.
+
+    Args:
+        state: the question.
+        study: the study.
+        seeds: arm -> seeds that it was not asked for yet.
+
+    Returns:
+        The state with the runs of before and those, and for each digest of those what was digested.
+    """
+    runs, identities = [], {}
+    for seed in dict.fromkeys(seed for asked in seeds.values() for seed in asked):
+        for name, arm in study.arms.items():
+            if seed not in seeds.get(name, ()):
+                continue
+            identity = {
+                "data": state.data,
+                "policy": _nameless(state.arms[name].policy),
+                "trainer": study.trainer,
+                "config": {**study.config, **arm.config},
+                "seed": seed,
+                "code": _part_of(state.code, study.trainer, arm.policy),
+            }
+            run = _digest_of(identity)
+            identities[run] = identity
+            runs.append(Run(arm=name, seed=seed, digest=run))
+    every = list(dict.fromkeys([*state.seeds, *(run.seed for run in runs)]))
+    return msgspec.structs.replace(state, seeds=every, runs=[*state.runs, *runs]), identities
 
 
 def code_of(trainer: str, policies: Iterable[Policy]) -> dict[str, str]:

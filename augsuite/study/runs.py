@@ -211,7 +211,8 @@ class Runs:
         if not path.exists():
             return {}
         found = {}
-        with self._connected("ro") as connection:
+        # Not read-only: what a killed process left half written must be rolled back before anything can be read.
+        with self._connected("rw") as connection:
             for at in range(0, len(digests), _MANY):
                 part = digests[at : at + _MANY]
                 marks = ", ".join("?" * len(part))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,10 @@ from augsuite.engines import ONE_CORE, Resources
 from augsuite.protocols import RunRecord
 from augsuite.study.engine import WorkerDiedError
 from augsuite.study.file import Study
-from augsuite.study.identity import ask
+from augsuite.study.identity import Identity, ask, ask_more
 from augsuite.study.places import visible_gpus
-from augsuite.study.runs import Runs
-from augsuite.study.store import Run, State, Store
+from augsuite.study.runs import Runs, read_json
+from augsuite.study.store import Looked, Run, State, Store
 from augsuite.study.worker import Failure, Work
 
 _STOPPED = {signal.SIGTERM, signal.SIGINT}  # how a person or a cluster ends a process: that says nothing about the run
@@ -40,7 +41,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     found: bool = False
 
 
-def prepare(study: Study, folder: Path, command: str = "", place: Path | None = None) -> tuple[State, Work]:
+def prepare(
+    study: Study, folder: Path, command: str = "", place: Path | None = None, until: float | None = None
+) -> tuple[State, Work]:
     """Write down the question, and say what is to be done for it.
 
     Args:
@@ -49,13 +52,13 @@ def prepare(study: Study, folder: Path, command: str = "", place: Path | None = 
         command: what was typed, for the report.
         place: the store of the runs; `folder` itself where nothing is said. Runs in it that answer the question are used, whichever
             study trained them.
+        until: how narrow the intervals are to become, if seeds are to be added for it.
     """
     folder = folder.resolve()
     place = folder if place is None else place.resolve()
-    state, identities = ask(study, command, os.path.relpath(place, folder))
-    runs = Runs(place)
-    runs.take_in(identities)
-    Store(folder).write_state(state)
+    earlier = read_json(folder / "study.json", Looked)
+    until = until if until is not None or earlier is None else earlier.until
+    state, identities = ask(study, command, os.path.relpath(place, folder), until)
     work = Work(
         store=place,
         trainer=study.trainer,
@@ -63,11 +66,35 @@ def prepare(study: Study, folder: Path, command: str = "", place: Path | None = 
         train=study.train,
         val=study.val,
         arms=state.arms,
-        identities=identities,
-        attempts={digest: entry.attempts for digest, entry in runs.entries(identities).items()},
+        identities={},
         imports=_imports(study.trainer),
     )
-    return state, work
+    return state, _noted(state, work, identities, folder)
+
+
+def add_seeds(
+    study: Study, folder: Path, state: State, work: Work, seeds: Mapping[str, Sequence[int]]
+) -> tuple[State, Work]:
+    """Ask for more seeds than the study's file does.
+
+    Args:
+        study: the study.
+        folder: where its results go.
+        state: the question.
+        work: what was to be done for it.
+        seeds: arm -> seeds that it was not asked for yet.
+    """
+    state, identities = ask_more(state, study, seeds)
+    return state, _noted(state, work, identities, folder.resolve())
+
+
+def _noted(state: State, work: Work, identities: Mapping[str, Identity], folder: Path) -> Work:
+    """Write down the question, and what is known of further runs."""
+    runs = Runs(work.store)
+    runs.take_in(identities)
+    Store(folder).write_state(state)
+    begun = {digest: entry.attempts for digest, entry in runs.entries(identities).items()}
+    return replace(work, identities={**work.identities, **identities}, attempts={**work.attempts, **begun})
 
 
 def needs(study: Study, gpus: float | None = None) -> Resources:
@@ -84,17 +111,17 @@ def needs(study: Study, gpus: float | None = None) -> Resources:
 
 
 def execute(
-    state: State,
+    runs: Sequence[Run],
     work: Work,
     engine: str = "local",
     workers: int | None = None,
     resources: Resources = ONE_CORE,
     retry_failed: bool = False,
 ) -> Iterator[Outcome]:
-    """Train every run of a study that has no record yet.
+    """Train those runs of a study that have no record yet.
 
     Args:
-        state: the question.
+        runs: all of the question's, or some.
         work: what `prepare` made of it.
         engine: the engine's name.
         workers: how many at once; as many as there is room for, where nothing is said.
@@ -110,10 +137,10 @@ def execute(
     """
     spec = registry.find("engine", registry.default().engines(), engine)
     start = registry.load(spec.run, f"engine {engine}", "all")
-    runs = Runs(work.store)
-    entries = runs.entries(run.digest for run in state.runs)
+    store = Runs(work.store)
+    entries = store.entries(run.digest for run in runs)
     missing: dict[str, list[Run]] = {}
-    for run in state.runs:
+    for run in runs:
         entry = entries.get(run.digest)
         if entry is not None and entry.record is not None:
             yield Outcome(run=run, record=entry.record, found=True)
@@ -129,7 +156,7 @@ def execute(
             if answer is None:
                 busy.append(run)
                 continue
-            found = _died(run, answer, runs) if isinstance(answer, Exception) else answer
+            found = _died(run, answer, store) if isinstance(answer, Exception) else answer
             error, record = (found.error, None) if isinstance(found, Failure) else (None, found)
             for same in missing[run.digest]:
                 yield Outcome(run=same, record=record, error=error)

@@ -20,6 +20,7 @@ import msgspec
 from augsuite.errors import ConfigError
 from augsuite.protocols import RunRecord
 from augsuite.study.arms import PlainArm
+from augsuite.study.design import Series
 from augsuite.study.runs import Entry, Runs, read_json
 from augsuite.study.session import write_json
 
@@ -65,8 +66,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         config: all settings of the trainer.
         reference: the arm compared with.
         arms: name -> policy, and settings in which it differs from `config`.
-        seeds: those of every arm.
-        runs: every arm with every seed, in the order in which they are trained.
+        seeds: all that any arm is asked for.
+        runs: each arm with its seeds, in the order in which they are trained.
         images: how many are trained and measured on.
         data: digests of the images trained and measured on.
         code: version of augsuite, and digests of the source of the plugins at work.
@@ -74,6 +75,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         command: what was typed.
         store: the folder of the runs, as seen from this one, so that both can be copied together.
         origin: where the images come from; None in a study of before that was kept.
+        until: how narrow the intervals were to become when seeds were last added for it. Once set, it stays, and so do intervals that
+            hold however often one looks: what was seen cannot be unseen.
+        designs: what rules made of the arms.
     """
 
     study: str
@@ -91,13 +95,29 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     store: str = "."
     origin: Origin | None = None
+    until: float | None = None
+    designs: list[Series] = []
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `study.json` whether seeds were ever added, whatever else changed in the file since."""
+
+    until: float | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """`progress.json` of a run that is being trained: epoch, number of epochs and the last values; None for NaN, as in JSON."""
+    """`progress.json` of a run that is being trained.
+
+    Attributes:
+        epoch: from 1.
+        epochs: how many.
+        done: share of the whole training, in [0, 1].
+        values: the last ones; None for NaN, as in JSON.
+    """
 
     epoch: int
     epochs: int
+    done: float
     values: dict[str, float | None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -119,14 +120,33 @@ def _prepared(folder: Path) -> Path:
     return folder
 
 
-@dataclass(frozen=True, slots=True)
+_PULSE_S = 0.5
+
+
+@dataclass(slots=True)
 class _Report:
     """Leaves `progress.json` in the run's folder, where whoever shows the study looks for it, from any machine."""
 
     folder: Path
+    wrote: float = 0.0
 
     def __call__(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        self._write(epoch, epochs, epoch / max(epochs, 1), values)
+
+    def pulse(self, epoch: int, epochs: int, done: float, values: Mapping[str, float]) -> None:
+        """Between epochs; `done` of this one, in [0, 1]."""
+        if time.monotonic() - self.wrote >= _PULSE_S:
+            self._write(epoch, epochs, (epoch - 1 + done) / max(epochs, 1), values)
+
+    def say(self, line: str) -> None:
+        """What a person should know goes where the chatter of trainers goes."""
+        print(line)
+
+    def _write(self, epoch: int, epochs: int, done: float, values: Mapping[str, float]) -> None:
+        self.wrote = time.monotonic()
         plain: dict[str, float | None] = {name: float(value) for name, value in values.items()}
         partial = self.folder / ".progress.json"
-        partial.write_bytes(msgspec.json.encode(Progress(epoch=epoch, epochs=epochs, values=plain)))
+        partial.write_bytes(
+            msgspec.json.encode(Progress(epoch=epoch, epochs=epochs, done=min(done, 1.0), values=plain))
+        )
         partial.replace(self.folder / "progress.json")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -51,7 +56,7 @@ def test_table_report_and_show_agree_with_a_hand_computation(tmp_path):
     assert done.returncode == 0, done.stderr
     assert bench.trained() == sorted(f"{arm} {seed}" for arm in ("none", "hflip") for seed in range(3))
 
-    state = json.loads((bench.out / "study.json").read_text())
+    state = bench.state()
     values = {"none": [], "hflip": []}
     for run in sorted(state["runs"], key=lambda run: run["seed"]):
         record = json.loads((bench.store / "runs" / run["digest"] / "record.json").read_text())
@@ -111,6 +116,69 @@ def test_killed_and_started_again_it_continues(tmp_path):
     assert not list(bench.store.glob("runs/*/.*"))
 
 
+@linux
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_trained_twice(tmp_path):
+    bench = Bench(tmp_path, nap_s=0.1)
+    moments = random.Random(20)
+    complete: dict[str, int] = {}
+    starts: dict[str, int] = {}  # of the complete runs: how often each was begun
+    for _ in range(4):
+        started = subprocess.Popen(
+            bench.command("study", "run", "study.yaml", "--workers", "2"),
+            cwd=bench.folder,
+            env=bench.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        lines = bench.log.read_text().count("\n")
+        # From its first training on: before, there is nothing to lose.
+        wait_for(lambda run=started, then=lines: bench.log.read_text().count("\n") > then or run.poll() is not None)
+        time.sleep(moments.uniform(0, 0.5))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)  # workers and all
+        started.wait()
+        now = bench.records()
+        assert {name: now[name] for name in complete} == complete
+        complete = now
+        names = {run["digest"]: f"{run['arm']} {run['seed']}" for run in bench.state()["runs"]}
+        starts = {names[digest]: bench.trained().count(names[digest]) for digest in complete}
+    assert complete
+    done = bench.call("study", "run", "study.yaml", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert {name: bench.records()[name] for name in complete} == complete
+    assert len(bench.records()) == 6
+    assert {name: bench.trained().count(name) for name in starts} == starts
+    assert [path.name for path in bench.store.glob("runs/*/.*")] == []
+    with sqlite3.connect(bench.store / "runs.sqlite") as rows:
+        assert rows.execute("SELECT DISTINCT status, count(*) FROM runs").fetchall() == [("done", 6)]
+    rows.close()
+
+
+def test_two_studies_share_the_runs_that_they_have_in_common(tmp_path):
+    bench = Bench(tmp_path)
+    assert bench.call("study", "run", "study.yaml").returncode == 0
+    other = bench.folder / "other.yaml"
+    text = bench.file.read_text().replace("study: quick", "study: other").replace("  none: none", "  plain: none")
+    other.write_text(f"{text}reference: plain\n".replace("hflip: [{do: hflip, p: 1.0}]", "vflip: [{do: vflip}]"))
+    done = bench.call("study", "run", "other.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("found") == 3
+    assert len(bench.trained()) == 9
+
+    # All of it is a folder that can be copied, and its own store is another.
+    shutil.copytree(bench.folder / "studies", tmp_path / "copy")
+    shutil.rmtree(bench.folder / "studies")
+    assert (
+        bench.call("study", "show", str(tmp_path / "copy" / "other")).stdout
+        == done.stdout.rpartition("report:")[0] + f"report: {tmp_path / 'copy' / 'other' / 'report.html'}\n"
+    )
+    again = bench.call("study", "run", "study.yaml", "--out", "alone")
+    assert again.returncode == 0
+    assert len(list((bench.folder / "alone").glob("runs/*/record.json"))) == 6
+    assert len(bench.trained()) == 15
+
+
 def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
     bench = Bench(tmp_path)
     arms = "  raises: [{do: hflip}, {do: vflip}]\n  dies: [{do: vflip}]\n  nan: [{do: vflip, p: 0.7}]\n"
@@ -130,8 +198,16 @@ def test_a_failing_arm_is_a_row_not_the_end(tmp_path):
     assert any("Traceback" in text and "quick_trainer.py" in text for text in errors)
 
     again = bench.call("study", "run", "study.yaml", "--workers", "2")
-    assert again.returncode == 1
-    assert len(bench.trained()) == 9  # what failed is tried again, what is complete is not
+    assert (again.returncode, again.stdout) == (1, done.stdout)
+    assert again.stderr.count("failed before") == 6
+    assert len(bench.trained()) == 9
+
+    # One of the three failures goes away by itself: what was killed for want of memory, say.
+    bench.calm.touch()
+    third = bench.call("study", "run", "study.yaml", "--workers", "2", "--retry-failed")
+    assert third.returncode == 1
+    assert "3 failed" not in next(line for line in third.stdout.splitlines() if line.startswith("dies"))
+    assert len(bench.trained()) == 12  # those that died; what raised raises again, what is complete is left alone
 
 
 def test_two_processes_share_a_folder_and_train_nothing_twice(tmp_path):
@@ -157,7 +233,7 @@ def test_two_processes_share_a_folder_and_train_nothing_twice(tmp_path):
 def test_a_locked_run_waits_for_its_owner(tmp_path):
     bench = Bench(tmp_path)
     bench.call("study", "run", "study.yaml")
-    state = json.loads((bench.out / "study.json").read_text())
+    state = bench.state()
     digest = state["runs"][0]["digest"]
     record = bench.store / "runs" / digest / "record.json"
     content = record.read_bytes()
