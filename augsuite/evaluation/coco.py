@@ -94,6 +94,7 @@ class Evaluator:
         states: `(4, 10, K)` int8 for sizes (all, small, medium, large), thresholds and detections: `matching.MISS`, `HIT` or
             `IGNORED`.
         found: `(K,)` the annotation row that each finds at IoU 0.5; -1 for none.
+        category_order: `(C,)` the dataset's categories by ascending id: those of `scores`.
         wanted: annotation rows of the objects that are to be found.
     """
 
@@ -108,8 +109,8 @@ class Evaluator:
         self.detections = detections
         # Images and categories go by their ids, as in pycocotools: it decides between equal scores.
         images = np.argsort(np.argsort(data.images.ids, kind="stable"), kind="stable")
-        self._categories = np.argsort(data.categories.ids, kind="stable")
-        categories = np.argsort(self._categories, kind="stable")
+        self.category_order = np.argsort(data.categories.ids, kind="stable")
+        categories = np.argsort(self.category_order, kind="stable")
         table = data.annotations
         truth_rows = np.flatnonzero(table.is_box)
         boxes = data.boxes(Layout.XYWH_PX)[truth_rows]
@@ -152,7 +153,7 @@ class Evaluator:
 
     def by_category(self) -> list[Category]:
         """Each category of the dataset in its order."""
-        at = np.argsort(self._categories, kind="stable")
+        at = np.argsort(self.category_order, kind="stable")
         precision, recall = self.scores.precision[:, :, at], self.scores.recall[:, at]
         objects = np.bincount(self._truth_categories[self._counts[0]], minlength=len(at))[at]
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from dataclasses import dataclass
@@ -248,6 +249,10 @@ def read_labels(path: Path, data: Dataset) -> LabelScores:
 
 
 def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
+    with contextlib.suppress(ValueError):
+        table = np.array(rows, np.float64)
+        if np.isfinite(table).all():
+            return table
     for number, row in enumerate(rows, 2):
         for value in row:
             try:
@@ -256,7 +261,7 @@ def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
                 good = False
             if not good:
                 raise DataError(f"{path}: line {number}: expected a number as score, got {value!r}.")
-    return np.array(rows, np.float64)
+    raise DataError(f"{path}: the scores cannot be read.")
 
 
 def _named(names: list[str]) -> Dataset:
