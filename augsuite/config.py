@@ -18,6 +18,15 @@ T = TypeVar("T")
 _AT = re.compile(r"^(?P<problem>.*?)(?: - at (?:`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, in which `1e-3` is a number, too: for want of a point it would be a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+][0-9]+$"), list("-+0123456789")
+)
+
+
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file, or a JSON file by its suffix, into plain values.
 
@@ -49,7 +58,7 @@ def parse_yaml(text: str, where: str) -> Any:
         ConfigError: with line and column.
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

@@ -55,7 +55,7 @@ def make_network(name: str, size: int, trained: bool) -> nn.Module:
         MissingExtraError: if timm is wanted and not installed.
     """
     if is_timm(name):
-        return make_timm(name, pretrained=False)
+        return make_timm(name, size, pretrained=False)
     if name not in known_models():
         hint = nearest(name, known_models())
         raise ConfigError(f"finetune: unknown model {name!r}. {hint} Models of timm are written timm.NAME.")
@@ -75,8 +75,8 @@ def make_network(name: str, size: int, trained: bool) -> nn.Module:
     return made
 
 
-def make_timm(name: str, pretrained: bool) -> nn.Module:
-    """A model of timm.
+def make_timm(name: str, size: int, pretrained: bool) -> nn.Module:
+    """A model of timm; one that is made for a size (ViT, Swin) is made for this one.
 
     Raises:
         ConfigError: for an unknown name.
@@ -92,7 +92,12 @@ def make_timm(name: str, pretrained: bool) -> nn.Module:
         raise ConfigError(f"finetune: unknown model {name!r}. {nearest(inner, timm.list_models())}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mapping deprecated model name", UserWarning)  # xception has another name now
-        made: nn.Module = timm.create_model(inner, pretrained=pretrained)
+        entry = timm.get_pretrained_cfg(inner)
+        options = {"img_size": size} if entry is not None and entry.fixed_input_size else {}
+        try:
+            made: nn.Module = timm.create_model(inner, pretrained=pretrained, **options)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise too_small(name, size, error) from error
     return made
 
 

@@ -75,11 +75,12 @@ class Layers:
             weight_decay: of the weights, not of biases and normalisation.
 
         Returns:
-            The parameter groups of what learns, from the images to the heads: `params`, `lr`, `weight_decay`.
+            The parameter groups of what learns, from the last stage to the first, and then the heads: `params`, `lr`, `weight_decay`.
         """
-        learning = self.learning(phase)
-        rates = [phase.lr * self.stage_lr**above for above in range(len(learning))[::-1]]
-        parts = [(stage.parameters, rate) for stage, rate in zip(learning, rates, strict=True)]
+        parts = [
+            (stage.parameters, phase.lr * self.stage_lr**above)
+            for above, stage in enumerate(reversed(self.learning(phase)))
+        ]
         parts.append(([weight for head in self._heads() for weight in head.parameters()], phase.lr * self.head_lr))
         self.model.requires_grad_(False)
         for weights, _ in parts:

@@ -7,7 +7,6 @@ network first, then the last stages with it, more slowly.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -23,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from augsuite.augment import Feed
 from augsuite.dataset import Dataset
 from augsuite.errors import ConfigError
-from augsuite.evaluation import evaluate_labels
+from augsuite.evaluation import calibration, evaluate_labels, write_labels
 from augsuite.protocols import RunRecord
 from augsuite.training import Loop, Settings
 from augsuite_finetune.networks import auxiliary, check_size, outputs_of, replace_head
@@ -175,13 +174,13 @@ def train(
                 metrics = {}
                 if loop.evaluates(epoch):
                     scores = classify(loop.trained, loop, config)
-                    metrics = evaluate_labels(val.data, scores)
+                    metrics = measure(val.data, scores)
                 loop.tell(epoch, metrics)
         if loop.reverted:
             scores = classify(loop.trained, loop, config)
-            metrics = evaluate_labels(val.data, scores)
+            metrics = measure(val.data, scores)
         if loop.main and scores is not None:  # a learning-rate range test has none
-            write_predictions(folder / "predictions.csv", val.data, scores)
+            write_labels(folder / "predictions.csv", val.data, scores)
         loop.save()
         return loop.record(metrics)
 
@@ -231,22 +230,17 @@ def classify(model: nn.Module, loop: Loop, config: Config) -> NDArray[np.float32
     return scores
 
 
+def measure(data: Dataset, scores: NDArray[np.float32]) -> dict[str, float]:
+    """Accuracy, as `evaluate_labels` names it, and `ece`, the expected calibration error (less is better); in percent."""
+    metrics = evaluate_labels(data, scores)
+    found = calibration(data, scores)
+    return metrics if found is None else {**metrics, "ece": found.error}
+
+
 def probabilities(model: nn.Module, images: Tensor, flip_test: bool) -> Tensor:
     """`(B, C)` class probabilities; with `flip_test` the mean of those of an image and of its mirror image."""
     result: Tensor = model(images).softmax(dim=1)
     return (result + model(images.flip(3)).softmax(dim=1)) / 2 if flip_test else result
-
-
-def write_predictions(path: Path, data: Dataset, scores: NDArray[np.float32]) -> None:
-    """Write the surest category of each image as CSV: `image,predicted,score`."""
-    partial = path.with_name(f".{path.name}.partial")
-    best = scores.argmax(axis=1)
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "predicted", "score"])
-        for row, name in enumerate(data.images.names):
-            writer.writerow([name, data.categories.names[best[row]], f"{scores[row, best[row]]:.6f}"])
-    partial.replace(path)
 
 
 def write_reused(path: Path, reused: Mapping[str, str]) -> None:

@@ -56,7 +56,7 @@ def load_source(name: str, weights: str, size: int) -> Source:
         model = make_network(name, size, trained=False)
         return Source(model, find_heads(model, name), trained=False, categories=None)
     if is_timm(name) and weights == "default":
-        model = download_timm(name)
+        model = download_timm(name, size)
         return Source(model, find_heads(model, name), trained=True, categories=names_of(model, name, None))
     published = {} if is_timm(name) or name in CLASSICS else published_weights(name)
     if weights == "default" and not published:
@@ -100,7 +100,7 @@ def download(name: str, entry: Any) -> State:
     return state
 
 
-def download_timm(name: str) -> nn.Module:
+def download_timm(name: str, size: int) -> nn.Module:
     """A model of timm with its published weights, from the cache of the Hugging Face hub where they are there already.
 
     Raises:
@@ -110,7 +110,7 @@ def download_timm(name: str) -> nn.Module:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)
     try:
-        return make_timm(name, pretrained=True)
+        return make_timm(name, size, pretrained=True)
     except (OSError, RuntimeError) as error:  # those of requests and httpx are among them
         raise not_downloaded(name, error) from error
     finally:

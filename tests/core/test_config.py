@@ -53,3 +53,20 @@ def test_broken_yaml_says_line_and_column(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
     with pytest.raises(ConfigError, match=r"latin\.yaml: cannot be read"):
         read_yaml(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("[{lr: -2E+4}]", [{"lr": -20000.0}]),
+        ("1.5e-3", 0.0015),
+        ("'1e-3'", "1e-3"),
+        ("1e-3x", "1e-3x"),
+        ("12e4", "12e4"),  # may be a name, such as the beginning of a hash
+    ],
+)
+def test_numbers_with_an_exponent_need_no_point(text, expected):
+    found = parse_yaml(text, "here")
+    assert found == expected
+    assert type(found) is type(expected)

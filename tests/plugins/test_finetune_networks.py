@@ -137,21 +137,22 @@ def test_the_stages_do_not_depend_on_the_size_that_is_trained_at():
 
 
 @pytest.mark.parametrize(
-    ("name", "heads", "stages"),
+    ("name", "size", "heads", "stages"),
     [
-        ("timm.xception", ("fc",), 5),  # Chollet 2017, figure 5: 149, 74, 37, 19 and 10 positions a side
-        ("timm/resnet10t", ("fc",), 5),
-        ("timm.deit_tiny_distilled_patch16_224", ("head", "head_dist"), 13),
+        ("timm.xception", 96, ("fc",), 5),  # Chollet 2017, figure 5: 149, 74, 37, 19 and 10 positions a side
+        ("timm/resnet10t", 96, ("fc",), 5),
+        ("timm.deit_tiny_distilled_patch16_224", 96, ("head", "head_dist"), 13),
+        ("timm.swin_tiny_patch4_window7_224", 224, ("head.fc",), 4),
     ],
 )
-def test_models_of_timm(name, heads, stages):
+def test_models_of_timm(name, size, heads, stages):
     pytest.importorskip("timm", reason="timm is not installed")
-    model = made(name)
+    model = made(name, size)
     assert find_heads(model, name) == heads
     for head in heads:
         replace_head(model, head, 7)
-    assert outputs_of(try_size(model, 224))[0].shape == (2, 7)
-    assert len(find_stages(model, name, 224)) == stages
+    assert outputs_of(try_size(model, size))[0].shape == (2, 7)
+    assert len(find_stages(model, name, size)) == stages
 
 
 def test_a_new_head_runs_for_real():

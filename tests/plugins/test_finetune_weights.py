@@ -219,6 +219,20 @@ def test_reused_rows_answer_as_the_source_does(squeezenet, tmp_path):
     assert not torch.allclose(mine[:, 1], its[:, 1], atol=1e-3), "the other begins anew"
 
 
+def test_a_run_goes_on_from_what_another_left(tmp_path):
+    """Our own `model.pt` says what its classes are called."""
+    torch.manual_seed(3)
+    judge = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
+    path = tmp_path / "model.pt"
+    torch.save({"trainer": "finetune", "categories": ["Red fox", "badger"], "state": judge.state_dict()}, path)
+    built = build_model(
+        Config(model="squeezenet1_1", weights=str(path), size=64, reuse="names"), ["otter", "badger", "red_fox"]
+    )
+    assert built.reused == {"badger": "1 badger", "red_fox": "0 Red fox"}
+    weight = built.layers.model.classifier[1].weight
+    assert torch.equal(weight[1:], judge.classifier[1].weight[[1, 0]])
+
+
 def test_reused_rows_know_photographs_before_any_training():
     """ImageNet has no class `cat`, but it has tabby cats: most photographs are told apart at once, where a new head guesses."""
     root = Path(os.environ.get("AUGSUITE_DATA", "")) / "cifar10_sample" / "test"
