@@ -10,12 +10,14 @@ from augsuite.spec import Ref, TrainerSpec
 
 @hookimpl
 def augsuite_trainers() -> Iterator[TrainerSpec]:
-    """A single-shot detector, small enough for a CPU."""
+    """Single-shot detectors, from one that a CPU trains in half a minute to those of torchvision."""
     yield TrainerSpec(
         name="ssd",
-        summary="multi-scale single-shot detector from scratch, about 1 M parameters",
+        summary="single-shot detector: TinySSD from scratch, SSD300, SSD512, SSDLite320, or on any classifier",
         task="detection",
         metric="AP",
-        config=Ref("augsuite_ssd.trainer:Config"),
+        config=Ref("augsuite_ssd.settings:Config"),
         train=Ref("augsuite_ssd.trainer:train"),
+        predictor=Ref("augsuite_ssd.predictor:load_predictor"),
+        network=Ref("augsuite_ssd.predictor:build_network"),
     )

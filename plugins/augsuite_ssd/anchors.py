@@ -1,7 +1,6 @@
 """Anchors, and the way from boxes to anchors and back.
 
-Boxes here are float32 XYXY as fractions of the image, so that nothing depends on the input size. Matching is per image and in
-numpy: it takes a small part of a millisecond, beside tens of them for the network.
+Boxes here are float32 XYXY as fractions of the image, so that nothing depends on the input size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ Array = NDArray[np.float32]
 
 CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
-
+LARGEST_GROWTH = math.log(1000 / 16)
+"""Logarithm of how many times larger than its anchor a box may be, as torchvision has it: an offset of an untrained network cannot
+overflow."""
 
 Shape = tuple[float, float]
 """Width and height of an anchor, as fractions of the image."""
@@ -73,70 +74,6 @@ def make_anchors(grids: Sequence[tuple[int, int]], shapes: Sequence[Sequence[Sha
     return np.concatenate(scales).astype(np.float32)
 
 
-def overlaps(boxes: Array, anchors: Array) -> Array:
-    """`(N, A)` intersection over union of `(N, 4)` boxes with `(A, 4)` anchors.
-
-    As `augsuite.boxes.iou`, but one plane at a time and in place: matching spends most of its time here.
-    """
-    left, top, right, bottom = np.ascontiguousarray(anchors.T)
-    shared = np.minimum(boxes[:, 2, None], right)
-    other = np.maximum(boxes[:, 0, None], left)
-    shared -= other
-    np.maximum(shared, 0, out=shared)
-    height = np.minimum(boxes[:, 3, None], bottom)
-    np.maximum(boxes[:, 1, None], top, out=other)
-    height -= other
-    np.maximum(height, 0, out=height)
-    shared *= height
-    first = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    second = (right - left) * (bottom - top)
-    np.add(first[:, None], second, out=other)
-    other -= shared
-    np.maximum(other, np.finfo(np.float32).tiny, out=other)
-    shared /= other
-    return np.asarray(shared)
-
-
-def match(iou: Array, threshold: float) -> NDArray[np.int64]:
-    """Give anchors to boxes.
-
-    First every box gets an anchor of its own: the largest entry of the matrix decides one pair, its row and column are struck
-    out, and so on. Then every other anchor whose best box overlaps by `threshold` or more goes to that box.
-
-    Args:
-        iou: `(N, A)` overlap of boxes and anchors.
-        threshold: in [0, 1].
-
-    Returns:
-        `(A,)` row of the box, or -1 for background. Of equal entries the first box, then the first anchor wins; a box that
-        overlaps no anchor gets none.
-
-    Source: Zhang et al., Dive into Deep Learning, section 14.4.3.1.
-    """
-    count, anchors = iou.shape
-    assigned = np.full(anchors, -1, np.int64)
-    if not count:
-        return assigned
-    near = iou.max(axis=0) >= threshold
-    assigned[near] = iou[:, near].argmax(axis=0)
-    # The matrix is not searched anew each time: a row's largest entry changes only where its column is struck out.
-    free = iou.copy()
-    best = free.argmax(axis=1)
-    value = free[np.arange(count), best]
-    for _ in range(min(count, anchors)):
-        row = int(value.argmax())
-        if value[row] <= 0:
-            break
-        column = best[row]
-        assigned[column] = row
-        free[:, column] = -1.0
-        value[row] = -1.0
-        for other in np.flatnonzero((best == column) & (value >= 0)):
-            best[other] = free[other].argmax()
-            value[other] = free[other, best[other]]
-    return assigned
-
-
 def encode(boxes: Array, anchors: Array) -> Array:
     """`(K, 4)` offsets (x, y, log width, log height, each over its variance) from `(K, 4)` anchors to `(K, 4)` boxes.
 
@@ -151,32 +88,9 @@ def encode(boxes: Array, anchors: Array) -> Array:
 def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
     """`(..., A, 4)` boxes that `(..., A, 4)` offsets from `(A, 4)` anchors mean; the inverse of `encode`.
 
-    A box may grow to at most 1000 times its anchor, so that an offset of an untrained network cannot overflow.
+    A box may grow to at most 62.5 times its anchor (`LARGEST_GROWTH`).
     """
     size = anchors[:, 2:] - anchors[:, :2]
     center = (anchors[:, :2] + anchors[:, 2:]) / 2 + offsets[..., :2] * CENTER_VARIANCE * size
-    half = torch.exp((offsets[..., 2:] * SIZE_VARIANCE).clamp(max=6.9)) * size / 2
+    half = torch.exp((offsets[..., 2:] * SIZE_VARIANCE).clamp(max=LARGEST_GROWTH)) * size / 2
     return torch.cat([center - half, center + half], dim=-1)
-
-
-def mine_negatives(loss: Tensor, positive: Tensor, ratio: float) -> Tensor:
-    """Choose the background anchors that count: those with the largest loss, `ratio` times as many as positive ones.
-
-    An image without any positive anchor gives as many as one with a single one.
-
-    Args:
-        loss: `(B, A)` of every anchor.
-        positive: `(B, A)` bool.
-        ratio: negatives per positive.
-
-    Returns:
-        `(B, A)` bool, never set where `positive` is.
-
-    Source: Liu et al. 2016, SSD, section 2.2, hard negative mining.
-    """
-    wanted = (positive.sum(dim=1, keepdim=True).clamp(min=1) * ratio).round()
-    order = loss.detach().masked_fill(positive, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    return (rank < wanted) & ~positive

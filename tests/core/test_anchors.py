@@ -98,7 +98,7 @@ def test_which_boxes_count():
 
 
 def test_the_trainer_takes_what_the_command_prints():
-    ssd = pytest.importorskip("augsuite_ssd.trainer")
+    ssd = pytest.importorskip("augsuite_ssd.models")
     torch = pytest.importorskip("torch")
     from augsuite.commands.train import parse_settings
     from augsuite.study.session import settings_of
@@ -107,10 +107,11 @@ def test_the_trainer_takes_what_the_command_prints():
     (found,) = suggest(shapes, [6])
     config = settings_of("ssd", parse_settings((setting(found), "width=16")))
     np.testing.assert_allclose(config.shapes, found.shapes, rtol=1e-3)
-    placed = ssd.anchors_of(config)
+    network = ssd.make_detector(config, 2)
+    placed = network.anchors(128, 128)
     extents = {tuple(np.round(extent, 3)) for extent in placed[:, 2:] - placed[:, :2]}
     assert {tuple(np.round(shape, 3)) for shape in np.float32(config.shapes)} <= extents
-    logits, offsets = ssd.Detector(config, 2)(torch.zeros(1, 3, config.size, config.size))
+    logits, offsets = network(torch.zeros(1, 3, 128, 128))
     assert logits.shape[1] == offsets.shape[1] == len(placed)
 
 

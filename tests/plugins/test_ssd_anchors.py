@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from torchvision.models.detection._utils import SSDMatcher
 
 from augsuite.boxes import iou as core_iou
-from augsuite_ssd.anchors import anchor_shapes, decode, encode, make_anchors, match, mine_negatives, overlaps
+from augsuite_ssd.anchors import anchor_shapes, decode, encode, make_anchors
+from augsuite_ssd.matching import covered, match, overlaps
 
 
 def test_sizes_and_ratios_by_hand():
@@ -108,11 +110,31 @@ def test_a_wild_offset_stays_finite():
     assert torch.isfinite(decode(torch.tensor([[1e6, -1e6, 1e6, 1e6]]), anchors)).all()
 
 
-def test_hard_negatives_by_hand():
-    loss = torch.tensor([[9.0, 1.0, 5.0, 2.0, 7.0, 3.0], [1.0, 6.0, 2.0, 5.0, 3.0, 4.0]])
-    positive = torch.tensor([[True, False, False, False, False, False], [False] * 6])
-    # One positive anchor: the 2 x 1 hardest of the others. None: as many as for one.
-    expected = [[False, False, True, False, True, False], [False, True, False, True, False, False]]
-    assert mine_negatives(loss, positive, 2.0).tolist() == expected
-    assert not mine_negatives(loss, positive, 0.0).any()
-    assert (mine_negatives(loss, positive, 100.0) == ~positive).all()
+def test_where_torchvision_defines_the_same_it_matches_the_same():
+    """Boxes whose best anchors differ and overlap a little: there both matchers promise the same."""
+    rng = np.random.default_rng(5)
+    anchors = make_anchors([(16, 16), (8, 8)], anchor_shapes([(0.1, 0.15), (0.3,)], (1.0, 2.0, 0.5)))
+    matcher, agreed = SSDMatcher(0.5), 0
+    for _ in range(200):
+        low = rng.random((5, 2)) * 0.7
+        boxes = np.concatenate([low, low + 0.05 + rng.random((5, 2)) * 0.25], axis=1).astype(np.float32)
+        iou = overlaps(boxes, anchors)
+        if len(set(iou.argmax(axis=1).tolist())) < 5 or np.diff(np.sort(iou, axis=1)[:, -2:]).min() == 0:
+            continue  # two boxes with one best anchor, or two best anchors of one box
+        expected = matcher(torch.from_numpy(iou)).numpy()
+        np.testing.assert_array_equal(match(iou, 0.5), np.maximum(expected, -1))
+        agreed += 1
+    assert agreed > 20
+
+
+def test_where_two_boxes_want_one_anchor_torchvision_leaves_one_out():
+    iou = np.array([[0.9, 0.4], [0.8, 0.3]], np.float32)
+    assert match(iou, 0.5).tolist() == [0, 1], "the second box gets what is left, below the threshold though it is"
+    assert SSDMatcher(0.5)(torch.from_numpy(iou)).tolist() == [1, -1]
+
+
+def test_the_share_of_an_anchor_that_is_covered():
+    anchors = np.array([[0, 0, 0.2, 0.2], [0.4, 0.4, 0.6, 0.8], [0.9, 0.9, 1.1, 1.1]], np.float32)
+    boxes = np.array([[0, 0, 0.1, 0.1], [0.5, 0, 1, 1]], np.float32)
+    np.testing.assert_allclose(covered(anchors, boxes), [0.25, 0.5, 0.25], rtol=1e-5)
+    assert covered(anchors, np.zeros((0, 4), np.float32)).tolist() == [0, 0, 0]
