@@ -21,6 +21,7 @@ from augsuite.errors import ConfigError
 if TYPE_CHECKING:
     from augsuite.dataset import Dataset
     from augsuite.protocols import RunRecord
+    from augsuite.training.ramp import Curve
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+e[-+]?[0-9]+")
 """A number that YAML 1.1 takes for text, for want of a point."""
@@ -48,6 +49,8 @@ _LINE_S = 10.0
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that render images."
 )
+@click.option("--draw", type=click.IntRange(min=0), default=0, help="Draw predictions on so many validation images.")
+@click.option("--find-lr", is_flag=True, help="Find a learning rate instead: leaves lr.json and lr.svg in the folder.")
 @json_option
 def train(
     trainer: str,
@@ -62,31 +65,48 @@ def train(
     out: Path | None,
     trackers: tuple[str, ...],
     workers: int,
+    draw: int,
+    find_lr: bool,
     as_json: bool,
 ) -> None:
     """Train TRAINER on DATASET and measure it on images that it has not seen.
 
-    The weights, the predictions and the curves are left in the folder of the run.
+    The weights, the predictions and the curves are left in the folder of the run. A run that was killed goes on where it was when the
+    same command is given again.
+
+    Several GPUs, or processes: torchrun --nproc-per-node 2 -m augsuite train ...
     """
     from augsuite import registry
     from augsuite.augment.policies import policy
-    from augsuite.study.session import settings_of, train_once
+    from augsuite.study.session import find_rate, settings_of, train_once
+    from augsuite.training import processes
 
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     config = parse_settings(pairs)
     settings_of(trainer, config)  # before any file is read
     chosen = policy(policy_name)
-    folder = run_folder(out, f"{trainer}-{Path(dataset).name}-{chosen.name}-{seed}")
+    main = processes.rank() == 0
+    name = f"{trainer}-{Path(dataset).name}-{chosen.name}-{seed}"
+    folder = run_folder(out, name, check=main)
     parts, said = divide_data(dataset, reading, val, split, split_seed)
-    click.echo(said, err=True)
-    with Shown(f"{trainer} on {Path(dataset).name}", spec.metric) as shown:
-        record = train_once(
-            trainer, config, *parts, chosen, seed, folder, trackers=trackers, progress=shown.tell, workers=workers
-        )
-    if as_json:
-        print_json({"folder": str(folder), **msgspec.to_builtins(record)})
+    if main:
+        click.echo(said, err=True)
+    result: Any
+    with Shown(f"{trainer} on {Path(dataset).name}", spec.metric, silent=not main) as shown:
+        if find_lr:
+            result = find_rate(trainer, config, parts[0], chosen, seed, folder, progress=shown, workers=workers)
+        else:
+            result = train_once(
+                trainer, config, *parts, chosen, seed, folder, trackers, progress=shown, workers=workers, draw=draw
+            )
+    if not main:
         return
-    print_record(record, spec.metric, folder)
+    if as_json:
+        print_json({"folder": str(folder), **msgspec.to_builtins(result)})
+    elif find_lr:
+        print_rate(result, folder)
+    else:
+        print_record(result, spec.metric, folder)
 
 
 def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -107,14 +127,20 @@ def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     return settings
 
 
-def run_folder(out: Path | None, name: str) -> Path:
+def run_folder(out: Path | None, name: str, *, check: bool = True) -> Path:
     """Where the run goes: the folder asked for, or one under `runs/`.
+
+    Args:
+        out: the folder asked for.
+        name: of the other.
+        check: whether to look into it; of several processes one does, since it also begins to write there.
 
     Raises:
         ConfigError: if it is in use for something else.
     """
     folder = out or Path("runs") / re.sub(r"[^A-Za-z0-9._+-]+", "-", name)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "run.json").exists():
+    ours = any((folder / file).exists() for file in ("run.json", "lr.json"))
+    if check and folder.exists() and not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise ConfigError(f"{folder}: holds files that are no run. Name another folder with -o.")
     return folder
 
@@ -162,13 +188,20 @@ def _part(text: str) -> str | int | float:
 class Shown:
     """Shows a run on stderr: a bar where a person looks, a line now and then in a log."""
 
-    def __init__(self, title: str, metric: str) -> None:
-        """Prepare the display."""
+    def __init__(self, title: str, metric: str, *, silent: bool = False) -> None:
+        """Prepare the display.
+
+        Args:
+            title: what is trained on what.
+            metric: the trainer's.
+            silent: show nothing, as all but the first of several processes do.
+        """
         console = Console(stderr=True, highlight=False)
-        self._metric = metric
+        self._metric, self._silent = metric, silent
+        self._value: float | None = None
         self._last = time.monotonic()
         self._bars: Progress | None = None
-        if console.is_terminal:
+        if console.is_terminal and not silent:
             self._bars = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -191,16 +224,49 @@ class Shown:
         if self._bars is not None:
             self._bars.stop()
 
-    def tell(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-        """Show an epoch."""
-        said = f"epoch {epoch}/{epochs}   loss {values['loss']:.3f}" if "loss" in values else f"epoch {epoch}/{epochs}"
-        if self._metric in values:
-            said += f"   {self._metric} {values[self._metric]:.1f}"
+    def __call__(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        """Show an epoch that is done."""
+        self._value = values.get(self._metric, self._value)
+        self._show(epoch, epochs, float(epoch), values, line=epoch in {1, epochs})
+
+    def pulse(self, epoch: int, epochs: int, done: float, values: Mapping[str, float]) -> None:
+        """Show an epoch that is not done; `done` of it is, in [0, 1]."""
+        self._show(epoch, epochs, epoch - 1 + done, values, line=False)
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
         if self._bars is not None:
-            self._bars.update(self._task, total=epochs, completed=epoch, said=said)
-        elif epoch in {1, epochs} or time.monotonic() - self._last > _LINE_S:
+            self._bars.console.print(line, markup=False)
+        elif not self._silent:
+            click.echo(line, err=True)
+
+    def _show(self, epoch: int, epochs: int, done: float, values: Mapping[str, float], *, line: bool) -> None:
+        said = f"epoch {epoch}/{epochs}"
+        if "loss" in values:
+            said += f"   loss {values['loss']:.3f}"
+        if self._value is not None:
+            said += f"   {self._metric} {self._value:.1f}"
+        if "images_per_s" in values:
+            said += f"   {values['images_per_s']:,.0f} images/s   waiting {values.get('wait_frac', 0.0):.0%}"
+        if self._bars is not None:
+            self._bars.update(self._task, total=epochs, completed=done, said=said)
+        elif not self._silent and (line or time.monotonic() - self._last > _LINE_S):
             self._last = time.monotonic()
             click.echo(said, err=True)
+
+
+def print_rate(curve: Curve, folder: Path) -> None:
+    """Print what a range test suggests, and where its curve is."""
+    if curve.suggestion is None or curve.lowest is None:
+        click.echo(f"no suggestion: the loss was not a number after {len(curve.lr)} steps. Look at the data first.")
+    else:
+        steepest = "" if curve.steepest is None else f", falls fastest at {curve.steepest:.1e}"
+        click.echo(
+            f"suggested: --set lr={curve.suggestion:.1e}   ({len(curve.lr)} steps from {curve.lr[0]:.0e} to {curve.lr[-1]:.1e}; "
+            f"the loss is lowest at {curve.lowest:.1e}{steepest})"
+        )
+    for name, what in (("lr.svg", "plot"), ("lr.json", "curve")):
+        click.echo(f"{what + ':':12} {folder / name}")
 
 
 def print_record(record: RunRecord, metric: str, folder: Path) -> None:
@@ -208,9 +274,12 @@ def print_record(record: RunRecord, metric: str, folder: Path) -> None:
     names = sorted(record.metrics, key=lambda name: (name != metric, "/" in name))
     print_table(["metric", "%"], [[name, f"{record.metrics[name]:.1f}"] for name in names], right=frozenset({1}))
     per_image = 1000 * record.cpu_seconds / record.images if record.images else 0.0
+    waited = ""
+    if record.wait_seconds is not None and record.seconds:
+        waited = f"   waiting for data {record.wait_seconds / record.seconds:.0%}"
     click.echo(
         f"{record.parameters:,} parameters   {record.images:,} images in {record.seconds:.1f} s   "
-        f"{record.cpu_seconds:.1f} CPU s ({per_image:.1f} ms an image)"
+        f"{record.cpu_seconds:.1f} CPU s ({per_image:.1f} ms an image){waited}"
     )
     for name, what in (
         ("model.pt", "weights"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,14 +17,21 @@ from augsuite import __version__, registry
 from augsuite.augment import Feed, Policy
 from augsuite.config import build, to_plain
 from augsuite.dataset import Dataset
+from augsuite.dataset.digest import digest
 from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError, DataError, nearest
 from augsuite.prediction import MODEL, beside_truth, predictor_of
-from augsuite.protocols import RunRecord
+from augsuite.protocols import RunRecord, TakesPulse
 from augsuite.spec import TrainerSpec
 from augsuite.study.tracker import Trackers
+from augsuite.training import processes
+
+if TYPE_CHECKING:
+    from augsuite.training.ramp import Curve
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
+
+RECORD, CHECKPOINT = "record.json", "checkpoint.pt"
 
 CACHE_BYTES = 1 << 30
 """Decoded training images are kept in memory where they need no more than this."""
@@ -47,6 +55,11 @@ def train_once(
     `run.json` says what was asked for, the trainer leaves `model.pt` and its predictions, and `record.json` is written last and
     atomically: where it exists, the run is complete.
 
+    A run that was killed left a checkpoint. Asked for the same thing in the same folder, it goes on from there, ends with the same weights
+    and curves, and says so; asked for anything else, it begins anew.
+
+    Started as several processes by `torchrun`, they train together, and the first alone writes, tracks and reports.
+
     Args:
         trainer: its name.
         config: the trainer's settings that differ from its defaults.
@@ -56,7 +69,8 @@ def train_once(
         seed: of initial weights, of the order of images and of every draw of the policy.
         folder: the run's own; made where it does not exist.
         trackers: names of those that take the curves.
-        progress: called with epoch (from 1), number of epochs and values after each epoch.
+        progress: called with epoch (from 1), number of epochs and values after each epoch; one that is a `TakesPulse` also hears of
+            what happens in between.
         workers: processes that render the training images; the result is the same for any number.
         draw: how many validation images are drawn with the predictions into `predictions.png`; a trainer without a predictor draws
             none.
@@ -79,9 +93,7 @@ def train_once(
     feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and _fits(train))
     plain = Feed(val, Policy(name="none", steps=()), seed=seed, mean=feed.mean, std=feed.std)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    record_path = folder / "record.json"
-    record_path.unlink(missing_ok=True)
+    main = processes.rank() == 0
     asked = {
         "augsuite": __version__,
         "trainer": trainer,
@@ -90,32 +102,82 @@ def train_once(
         "seed": seed,
         "images": {"train": len(train), "val": len(val)},
         "categories": train.categories.names.tolist(),
+        **_identity(trainer, policy, train, val),
     }
-    write_json(folder / "run.json", asked)
+    if main:
+        _begin(folder, asked)
     run = registry.load(spec.train, f"trainer {trainer}", spec.extra)
-    with Trackers(opened, folder, asked) as sinks:
-        last = 0
-
-        def log(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-            nonlocal last
-            last = epoch
-            sinks.log(epoch, values)
-            if progress is not None:
-                progress(epoch, epochs, values)
-
+    with Trackers(opened if main else [], folder, asked) as sinks:
+        log = _Log(sinks, progress if main else None)
         record = run(settings, feed, plain, seed=seed, folder=folder, log=log)
         # JSON has no NaN: a metric without a value is left out.
         finite = {name: float(value) for name, value in record.metrics.items() if np.isfinite(value)}
         record = msgspec.structs.replace(record, metrics=finite)
-        if draw:
+        if draw and main:
             picture = _drawn(spec, folder, val, draw, str(getattr(settings, "device", "auto")))
             if picture is not None:
-                sinks.image("predictions", picture, last)
+                sinks.image("predictions", picture, log.last)
         sinks.finish(finite)
     if not workers:
         record = msgspec.structs.replace(record, augment_seconds=feed.cpu_seconds)
-    write_json(record_path, record)
+    if main:
+        write_json(folder / RECORD, record)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return record
+
+
+def find_rate(
+    trainer: str,
+    config: Mapping[str, Any],
+    train: Dataset,
+    policy: Policy,
+    seed: int,
+    folder: Path,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> Curve | None:
+    """Find a learning rate: train while it rises, until the loss explodes, and leave `lr.json` and `lr.svg`.
+
+    Nothing else in the folder is touched, so a run that is finished there stays.
+
+    Args:
+        trainer: its name.
+        config: its settings that differ from its defaults; the schedule is not one of them.
+        train: what to train on, augmented by `policy`.
+        policy: the augmentation.
+        seed: of weights, order and draws.
+        folder: where the files go; made where it does not exist.
+        progress: as for `train_once`.
+        workers: processes that render images.
+
+    Returns:
+        The curve and what it suggests; None in all but the first of several processes.
+
+    Raises:
+        ConfigError: for unknown names or settings, or a trainer that has no such schedule.
+        DataError: if the dataset has nothing that this trainer learns from.
+    """
+    from augsuite.training.ramp import Curve
+
+    spec = registry.find("trainer", registry.default().trainers(), trainer)
+    settings = settings_of(trainer, {**config, "schedule": "range"})
+    _check(spec, train, "train")
+    feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and _fits(train))
+    plain = Feed(train.take([0]), Policy(name="none", steps=()), seed=seed, mean=feed.mean, std=feed.std)
+    run = registry.load(spec.train, f"trainer {trainer}", spec.extra)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        run(settings, feed, plain, seed=seed, folder=scratch, log=_Log(None, progress))
+        if processes.rank():
+            return None
+        if not (scratch / "lr.json").exists():
+            raise ConfigError(f"trainer {trainer}: its schedule `range` left no lr.json. Set lr by hand.")
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in ("lr.json", "lr.svg"):
+            partial = folder / f".{file}.partial"
+            partial.write_bytes((scratch / file).read_bytes())
+            partial.replace(folder / file)
+    return msgspec.json.decode((folder / "lr.json").read_bytes(), type=Curve)
 
 
 def settings_of(trainer: str, config: Mapping[str, Any]) -> Any:
@@ -155,6 +217,56 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+class _Log:
+    """What a trainer tells goes to the trackers and to whoever watches."""
+
+    def __init__(self, sinks: Trackers | None, progress: Progress | None) -> None:
+        self._sinks, self._progress = sinks, progress
+        self._watcher = progress if isinstance(progress, TakesPulse) else None
+        self.last = 0
+
+    def __call__(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        self.last = epoch
+        if self._sinks is not None:
+            self._sinks.log(epoch, values)
+        if self._progress is not None:
+            self._progress(epoch, epochs, values)
+
+    def pulse(self, epoch: int, epochs: int, done: float, values: Mapping[str, float]) -> None:
+        """Between epochs."""
+        if self._watcher is not None:
+            self._watcher.pulse(epoch, epochs, done, values)
+
+    def say(self, line: str) -> None:
+        """For a person."""
+        if self._watcher is not None:
+            self._watcher.say(line)
+
+
+def _identity(trainer: str, policy: Policy, train: Dataset, val: Dataset) -> dict[str, Any]:
+    """What else a run depends on: a checkpoint by other code, or of other data, must not be gone on from."""
+    from augsuite.study.identity import code_of
+
+    prints = {"train": digest(train, contents=False), "val": digest(val, contents=False)}
+    return {"data": prints, "code": code_of(trainer, [policy])}
+
+
+def _begin(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Write `run.json`, and clear away what an earlier run left that this one would not replace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    path = folder / "run.json"
+    try:
+        same = msgspec.json.decode(path.read_bytes()) == msgspec.json.decode(msgspec.json.encode(asked))
+    except (OSError, msgspec.DecodeError):
+        same = False
+    if not same:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    for left in folder.glob("nan-batch*.npz"):
+        left.unlink()
+    write_json(path, asked)
 
 
 def _drawn(spec: TrainerSpec, folder: Path, val: Dataset, count: int, device: str) -> Image | None:
