@@ -27,6 +27,7 @@ _WORST = 5
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--split", metavar="NAME", help="Judge this split of DATASET only.")
+@click.option("--only-predicted", is_flag=True, help="Judge only the images of which something was predicted.")
 @click.option(
     "--metric",
     type=click.Choice(["coco", "voc"]),
@@ -49,6 +50,7 @@ def evaluate(
     dataset: Path,
     predictions: Path,
     split: str | None,
+    only_predicted: bool,
     metric: Literal["coco", "voc"],
     score: float | None,
     html: Path | None,
@@ -60,12 +62,14 @@ def evaluate(
     PREDICTIONS are COCO results (predictions.json), label scores (predictions.csv), the folder of a run that has one of them, or
     a dataset in any format whose annotations have scores.
     """
-    from augsuite.evaluation.predictions import LabelScores
+    from augsuite.evaluation.predictions import LabelScores, predicted_only
     from augsuite.evaluation.report import detection_report, label_report
 
     with shown_progress():
         data = _split(reading(dataset), split)
         found = _read(predictions, data)
+        if only_predicted and not isinstance(found, LabelScores):
+            data, found = predicted_only(data, found)
         report: DetectionReport | LabelReport
         if isinstance(found, LabelScores):
             report = label_report(data, found)
@@ -118,8 +122,11 @@ def _tell_missing(report: DetectionReport | LabelReport) -> None:
     count = report.images_without_predictions
     if not count:
         return
-    effect = "are left out" if isinstance(report, LabelReport) else "count as images in which nothing was found"
-    click.echo(f"note: {count:,} images without predictions {effect}; --split judges one split.", err=True)
+    if isinstance(report, LabelReport):
+        click.echo(f"note: {count:,} images without predictions are left out.", err=True)
+    else:
+        said = "count as images in which nothing was found; see --split and --only-predicted"
+        click.echo(f"note: {count:,} images without predictions {said}.", err=True)
 
 
 def _print(report: DetectionReport | LabelReport) -> None:

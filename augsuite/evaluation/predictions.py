@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -129,6 +129,12 @@ def detections_of(predicted: Dataset, data: Dataset, where: str) -> Detections:
     rows = np.flatnonzero(predicted.annotations.is_box)
     images, categories, scores = _scored(predicted, rows, data, where)
     return Detections(images, categories, predicted.boxes(Layout.XYXY_PX, rows), scores)
+
+
+def predicted_only(data: Dataset, detections: Detections) -> tuple[Dataset, Detections]:
+    """The images in which something was found, and the detections, whose rows are of these."""
+    rows, at = np.unique(detections.image_rows, return_inverse=True)
+    return data.take(rows), replace(detections, image_rows=at.reshape(-1))
 
 
 def labels_of(predicted: Dataset, data: Dataset, where: str) -> LabelScores:
