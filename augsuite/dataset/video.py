@@ -66,7 +66,7 @@ class Video:
 
 
 class VideoWriter:
-    """Writes frames as MP4 (MPEG-4 part 2, which OpenCV can always write); the file appears when all are written.
+    """Writes frames as MP4 (MPEG-4 part 2, which OpenCV can always write); the file appears when it is closed.
 
     A context manager; after an error nothing is left.
     """
@@ -89,17 +89,22 @@ class VideoWriter:
         """Add a frame, `(H, W, 3)` uint8 RGB of the size that was said."""
         self._writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
 
+    def close(self) -> None:
+        """Put the file in its place."""
+        self._writer.release()
+        self._partial.replace(self._path)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.release()
         if error is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+            self.close()
+            return
+        self._writer.release()
+        self._partial.unlink(missing_ok=True)
 
 
 def is_video(path: Path) -> bool:
