@@ -93,7 +93,7 @@ def make_timm(name: str, size: int, pretrained: bool) -> nn.Module:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mapping deprecated model name", UserWarning)  # xception has another name now
         entry = timm.get_pretrained_cfg(inner)
-        options = {"img_size": size} if entry is not None and entry.fixed_input_size else {}
+        options: Any = {"img_size": size} if entry is not None and entry.fixed_input_size else {}
         try:
             made: nn.Module = timm.create_model(inner, pretrained=pretrained, **options)
         except (AssertionError, TypeError, ValueError) as error:

@@ -101,14 +101,13 @@ class Layers:
             if chosen
         ]
 
-    def set_mode(self, phase: Phase, alone: bool) -> None:
+    def set_mode(self, phase: Phase) -> None:
         """Put each part into the mode that it trains in.
 
         What is frozen runs as it will be used: batch norm with its statistics, which do not change, and no dropout.
 
         Args:
             phase: the present one.
-            alone: for a batch of one image, of which batch norm may have no statistics.
         """
         self.model.train()
         resting = self.stages[: len(self.stages) - len(self.learning(phase))]
@@ -116,13 +115,14 @@ class Layers:
             for path in stage.paths:
                 self.model.get_submodule(path).eval()
         if self.freeze_norm:
-            for norm in norms_of(self.model):
-                norm.eval()
+            self.rest_norms()
             for head in self._heads():
                 head.train()
-        if alone:
-            for norm in norms_of(self.model):
-                norm.eval()
+
+    def rest_norms(self) -> None:
+        """Let batch norm use its statistics, of all layers: for a batch of one image, which may have none of its own."""
+        for norm in norms_of(self.model):
+            norm.eval()
 
     def _heads(self) -> list[nn.Module]:
         return [self.model.get_submodule(path) for path in self.heads]

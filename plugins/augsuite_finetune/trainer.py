@@ -163,8 +163,10 @@ def train(
         for phase in config.schedule_of_phases():
             loop.prepare(layers.model, layers.thaw(phase, config.weight_decay), phase.epochs)
             for epoch in loop.epochs():
+                layers.set_mode(phase)
                 for batch in loop.batches(epoch, (config.size, config.size)):
-                    layers.set_mode(phase, alone=len(batch) == 1 and not (config.sync_batch_norm and loop.world > 1))
+                    if len(batch) == 1 and not (config.sync_batch_norm and loop.world > 1):
+                        layers.rest_norms()  # no batch of an epoch is larger than one before it
                     targets = torch.from_numpy(batch.targets).to(loop.device, non_blocking=True)
                     with loop.autocast():
                         outputs = outputs_of(loop.model(loop.images(batch)))

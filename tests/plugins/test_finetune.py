@@ -136,8 +136,9 @@ def test_a_repeated_run_is_bitwise_equal(colours, tmp_path):
     assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 
-def test_mixed_labels_are_learnt_from(colours, tmp_path):
-    record, logged = run(colours, colours, tmp_path / "run", TINY, policy([{"do": "mixup"}]))
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixed_labels_are_learnt_from(mix, colours, tmp_path):
+    record, logged = run(colours, colours, tmp_path / "run", TINY, policy([{"do": mix}]))
     assert record.images == 6 * 20
     assert logged[-1][2]["loss"] > 0.1, "mixed targets cannot be met exactly"
 

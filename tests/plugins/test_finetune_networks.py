@@ -210,6 +210,17 @@ def test_alexnet_is_that_of_the_paper():
     assert sum(weight.numel() for weight in model.parameters()) == convolutions + linear == 60_965_224
 
 
+def test_alexnet_normalises_as_its_paper_says():
+    """Section 3.3: a / (2 + 1e-4 * the sum of a^2 over 5 neighbouring channels)^0.75."""
+    with torch.device("meta"):
+        norm = AlexNet().features[2]
+    features = torch.zeros(1, 7, 1, 1)
+    features[0, 2], features[0, 4], features[0, 5] = 100.0, 200.0, 300.0
+    found = norm(features).flatten()
+    assert found[2].item() == pytest.approx(100 / (2 + 1e-4 * (100**2 + 200**2)) ** 0.75, rel=1e-6)
+    assert found[4].item() == pytest.approx(200 / (2 + 1e-4 * (100**2 + 200**2 + 300**2)) ** 0.75, rel=1e-6)
+
+
 def test_alexnet_without_what_2014_left_out_is_torchvisions():
     torch.manual_seed(0)
     judge = torchvision.models.alexnet(weights=None).eval()
