@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from augsuite.commands.console import json_option, print_json, print_table
-from augsuite.commands.train import parse_settings
+from augsuite.commands.console import json_option, print_json
 from augsuite.errors import ConfigError, MissingExtraError
 
 _ALL = 1000  # levels: more than any network has
@@ -28,27 +28,43 @@ def network(trainer: str, pairs: tuple[str, ...], classes: int, depth: int, as_j
     It is built as a training with the same settings would, without any weights that would have to be downloaded, and run once on one
     black image.
     """
+    from augsuite.commands.train import parse_settings
+
     table = layer_table(trainer, parse_settings(pairs), classes, depth)
     if as_json:
         print_json(table)
         return
-    rows = [
-        [
-            "  " * layer["depth"] + (layer["name"].rpartition(".")[2] or trainer),
+    click.echo(told(table))
+
+
+def told(table: Mapping[str, Any]) -> str:
+    """What `layer_table` gives as text: a line for each layer, and one for all of them."""
+    rows = [("layer", "kind", "output", "parameters", "multiply-adds")]
+    rows += [
+        (
+            "  " * layer["depth"] + (layer["name"].rpartition(".")[2] or table["trainer"]),
             layer["kind"],
             _shape(layer["output"]),
             f"{layer['parameters']:,}",
             f"{layer['multiplications']:,}",
-        ]
+        )
         for layer in table["layers"]
     ]
-    print_table(["layer", "kind", "output", "parameters", "multiply-adds"], rows, right=frozenset({3, 4}))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if place > 2 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
     frozen = table["parameters"] - table["trainable"]
-    click.echo(
+    lines.append(
         f"{table['parameters']:,} parameters{f' ({frozen:,} frozen)' if frozen else ''}   "
         f"{table['multiplications'] / 1e9:.2f} G multiply-adds for one image of {_shape(table['input'][2:])}   "
         f"{table['parameter_bytes'] / 2**20:.1f} MiB of weights, {table['activation_bytes'] / 2**20:.1f} MiB of outputs"
     )
+    return "\n".join(lines)
 
 
 def layer_table(trainer: str, config: dict[str, Any], classes: int, depth: int) -> dict[str, Any]:

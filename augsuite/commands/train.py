@@ -49,7 +49,13 @@ _LINE_S = 10.0
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that render images."
 )
-@click.option("--draw", type=click.IntRange(min=0), default=0, help="Draw predictions on so many validation images.")
+@click.option(
+    "--draw",
+    type=click.IntRange(min=0, max=100),
+    default=8,
+    show_default=True,
+    help="Draw predictions on so many validation images.",
+)
 @click.option("--find-lr", is_flag=True, help="Find a learning rate instead: leaves lr.json and lr.svg in the folder.")
 @json_option
 def train(
@@ -101,12 +107,30 @@ def train(
             )
     if not main:
         return
+    if not find_lr:
+        _write_layers(trainer, config, len(parts[0].categories), folder)
     if as_json:
         print_json({"folder": str(folder), **msgspec.to_builtins(result)})
     elif find_lr:
         print_rate(result, folder)
     else:
         print_record(result, spec.metric, folder)
+
+
+def _write_layers(trainer: str, config: dict[str, Any], classes: int, folder: Path) -> None:
+    """Leave `network.txt`, what `augsuite network` prints, where the trainer shows its network."""
+    from augsuite.commands.network import layer_table, told
+    from augsuite.commands.pictures import save_text
+    from augsuite.errors import MissingExtraError
+
+    try:
+        text = told(layer_table(trainer, config, classes, depth=3))
+    except (ConfigError, MissingExtraError):  # it declares none, or torchinfo is not installed
+        return
+    except RuntimeError as error:
+        click.echo(f"note: network.txt is left out: {str(error).splitlines()[0]}", err=True)
+        return
+    save_text(f"{text}\n", folder / "network.txt")
 
 
 def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -285,6 +309,8 @@ def print_record(record: RunRecord, metric: str, folder: Path) -> None:
         ("model.pt", "weights"),
         ("predictions.json", "predictions"),
         ("predictions.csv", "predictions"),
+        ("predictions.png", "drawn"),
+        ("network.txt", "network"),
         ("metrics.jsonl", "curves"),
         ("record.json", "record"),
     ):
