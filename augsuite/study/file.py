@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from augsuite import registry
-from augsuite.config import build, parse_yaml, read_yaml, to_plain
+from augsuite.config import build, read_yaml, to_plain
 from augsuite.conversion import read
 from augsuite.dataset import Dataset, edits
 from augsuite.errors import ConfigError, nearest
@@ -229,40 +229,3 @@ def _beside(path: Path, name: str) -> str | Path:
     """What a study file calls a dataset: a path beside the file where there is one, else a name for `read` to look up."""
     beside = path.parent / Path(name).expanduser()
     return beside if beside.exists() else name
-
-
-def example(dataset: str, name: str, trainer: str = "ssd") -> str:
-    """A commented study file to start from.
-
-    Args:
-        dataset: as the file should name it.
-        name: of the study.
-        trainer: the trainer's name.
-    """
-    text = _EXAMPLE.format(dataset=msgspec.json.encode(dataset).decode(), name=name, trainer=trainer)
-    parse_yaml(text, "the example")  # a name that breaks the YAML shows here, not in the user's hands
-    return text
-
-
-_EXAMPLE = """\
-# Which augmentation helps? Run with: augsuite study run FILE
-study: {name:<22} # results go to studies/{name}
-dataset: {dataset}
-# split: {{train: 40, val: 160, seed: 0}}   # numbers of images, shares ({{train: 0.8}}) or names; else the dataset's own splits
-trainer: {trainer:<20} # see `augsuite trainers`
-config: {{}}                    # settings of the trainer that differ from its defaults, such as epochs: 40
-seeds: 3                      # runs per arm; more seeds show smaller effects
-reference: none               # the arm that the others are compared with
-
-arms:                         # name: a policy's name, a YAML file, or steps (see `augsuite policies`, `augsuite transforms`)
-  none: none
-  hflip:
-    - {{do: hflip, p: 0.5}}
-  hflip+vflip:
-    - {{do: hflip, p: 0.5}}
-    - {{do: vflip, p: 0.5}}
-  iou_crop:
-    - {{do: iou_crop}}
-  photometric:
-    - {{do: photometric}}
-"""

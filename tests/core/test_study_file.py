@@ -7,10 +7,9 @@ import pytest
 import yaml
 from studykit import STUDY, Bench, installed
 
-from augsuite.config import parse_yaml
 from augsuite.dataset import Annotations, Categories, Dataset, Images
 from augsuite.errors import ConfigError
-from augsuite.study.file import Split, default_split, divide, example, load
+from augsuite.study.file import Split, default_split, divide, load
 
 
 @pytest.fixture
@@ -149,16 +148,3 @@ def test_split_refuses_to_measure_on_training_images():
 def test_default_split():
     assert default_split(numbered(["train", "valid", "test"])) == Split(train="train", val="valid")
     assert default_split(numbered(["", ""])) == Split(train=0.8)
-
-
-def test_example_is_a_study_file():
-    content = parse_yaml(example("a 'quoted': name", "pets"), "example")
-    assert list(content["arms"]) == ["none", "hflip", "hflip+vflip", "iou_crop", "photometric"]
-    assert content["dataset"] == "a 'quoted': name"
-
-
-@pytest.mark.parametrize(("name", "trainer"), [("bccd", "ssd"), ("raccoon", "finetune")])
-def test_the_comments_of_the_example_stand_in_one_column(name, trainer):
-    lines = [line for line in example(name, name, trainer).splitlines() if " # " in line and not line.startswith("#")]
-    assert len(lines) >= 5
-    assert len({line.index(" # ") for line in lines}) == 1
