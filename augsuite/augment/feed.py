@@ -117,6 +117,8 @@ class Feed:
         mean: of each channel, in [0, 1], for a trainer to subtract on its device.
         std: of each channel, for a trainer to divide by.
         cpu_seconds: CPU time of this thread that rendering took so far (only with `workers=0`).
+        kept: what `cache=True` keeps: image row -> sample. Feeds of the same images, one after the other in one process, may have it in
+            common.
     """
 
     data: Dataset
@@ -127,7 +129,7 @@ class Feed:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     cpu_seconds: float = 0.0
-    _decoded: dict[int, Sample] = field(default_factory=dict, repr=False)
+    kept: dict[int, Sample] = field(default_factory=dict, repr=False)
     _idle: list[_Loader] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class Feed:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker gets: everything but decoded images and other workers."""
-        return {**self.__dict__, "_decoded": {}, "_idle": []}
+        return {**self.__dict__, "kept": {}, "_idle": []}
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Render one sample: `(epoch, image row, width, height)`."""
@@ -173,10 +175,10 @@ class Feed:
             return replace(sample, source=self.cache.wrap(sample.source))
         if not self.cache or self.workers:
             return self.data.sample(row)
-        if row not in self._decoded:
+        if row not in self.kept:
             sample = measured(self.data.sample(row))
-            self._decoded[row] = replace(sample, source=KeptSource(sample.source))
-        return self._decoded[row]
+            self.kept[row] = replace(sample, source=KeptSource(sample.source))
+        return self.kept[row]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """`(I,)` the shuffled image rows of one epoch; depends on seed and epoch alone."""

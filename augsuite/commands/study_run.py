@@ -85,7 +85,7 @@ def run(
             state, work = add_seeds(asked, folder, state, work, more)
             runs = state.runs[before:]
             watch.expect(runs)
-    summary = summarize(state, results)
+    summary = summarize(state, results, asked.val)
     print_summary(summary, as_json)
     path = write_report(summary, results, asked)
     if not as_json:

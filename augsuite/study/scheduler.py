@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,17 +13,24 @@ import msgspec
 from filelock import Timeout
 
 from augsuite import registry
+from augsuite.augment.cache import DiskCache
 from augsuite.engines import ONE_CORE, Resources
+from augsuite.errors import DataError
 from augsuite.protocols import RunRecord
 from augsuite.study.engine import WorkerDiedError
 from augsuite.study.file import Study
 from augsuite.study.identity import Identity, ask, ask_more
 from augsuite.study.places import visible_gpus
 from augsuite.study.runs import Runs, read_json
+from augsuite.study.session import Decoded
 from augsuite.study.store import Looked, Run, State, Store
 from augsuite.study.worker import Failure, Work
 
 _STOPPED = {signal.SIGTERM, signal.SIGINT}  # how a person or a cluster ends a process: that says nothing about the run
+
+
+CACHED_BYTES = 20 << 30
+"""What decoded images may take on the disk; and never more than a quarter of what is free."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +75,8 @@ def prepare(
         val=study.val,
         arms=state.arms,
         identities={},
-        imports=_imports(study.trainer),
+        imports=imports_of(study.trainer),
+        decoded=Decoded(disk=_disk_cache()),
     )
     return state, _noted(state, work, identities, folder)
 
@@ -177,10 +186,24 @@ def _died(run: Run, error: Exception, runs: Runs) -> RunRecord | Failure:
         return Failure(error=registry.one_line(error))
 
 
-def _imports(trainer: str) -> tuple[str, ...]:
+def imports_of(trainer: str) -> tuple[str, ...]:
     """What worker processes have in common. Of a stranger's trainer nobody knows whether it may be imported before a fork."""
     module = registry.default().trainers()[trainer].train.target.partition(":")[0]
     ours = (
         ("torch", "torch._dynamo", module) if module.startswith("augsuite_") else ()
     )  # any optimizer imports the second
     return ("augsuite.study.worker", "cv2", *ours)
+
+
+def _disk_cache() -> DiskCache | None:
+    """Where decoded images go that do not fit into memory: on this machine, shared by all its studies.
+
+    Beside the store, it might be on a network, which is slower than a decoder.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        room = min(CACHED_BYTES, shutil.disk_usage(base).free // 4)
+        return DiskCache(base / "augsuite" / "decoded", room)
+    except (OSError, RuntimeError, DataError):  # no home, or one that is read-only: then images are decoded each time
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import PIL.Image
 
 from augsuite import __version__, registry
 from augsuite.augment import Feed, Policy
+from augsuite.augment.cache import DiskCache
 from augsuite.config import build, to_plain
-from augsuite.dataset import Dataset
+from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.digest import digest
 from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError, DataError, nearest
@@ -34,7 +35,26 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 RECORD, CHECKPOINT = "record.json", "checkpoint.pt"
 
 CACHE_BYTES = 1 << 30
-"""Decoded training images are kept in memory where they need no more than this."""
+"""Decoded images are kept in memory where they need no more than this."""
+
+
+@dataclass
+class Decoded:
+    """Decoded images that runs on the same images have in common; a run of its own has them for itself.
+
+    Attributes:
+        train: image row -> sample, in memory, where all images fit.
+        val: the same of the images measured on.
+        disk: a folder for those that do not.
+    """
+
+    train: dict[int, Sample] = field(default_factory=dict)
+    val: dict[int, Sample] = field(default_factory=dict)
+    disk: DiskCache | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: not the images."""
+        return {"train": {}, "val": {}, "disk": self.disk}
 
 
 def train_once(
@@ -49,6 +69,7 @@ def train_once(
     progress: Progress | None = None,
     workers: int = 0,
     draw: int = 0,
+    decoded: Decoded | None = None,
 ) -> RunRecord:
     """Train one run and leave everything about it in a folder.
 
@@ -74,6 +95,7 @@ def train_once(
         workers: processes that render the training images; the result is the same for any number.
         draw: how many validation images are drawn with the predictions into `predictions.png`; a trainer without a predictor draws
             none.
+        decoded: images that earlier runs on the same images decoded, and where to leave those of this one. Changes no sample.
 
     Returns:
         What `record.json` holds.
@@ -90,8 +112,11 @@ def train_once(
     _check(spec, train, "train")
     _check(spec, val, "val")
 
-    feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and _fits(train))
-    plain = Feed(val, Policy(name="none", steps=()), seed=seed, mean=feed.mean, std=feed.std)
+    decoded = decoded or Decoded()
+    cache: bool | DiskCache = _fits(train, val) or decoded.disk or False
+    feed = Feed(train, policy, seed=seed, workers=workers, cache=cache, kept=decoded.train)
+    none = Policy(name="none", steps=())
+    plain = Feed(val, none, seed=seed, cache=cache, mean=feed.mean, std=feed.std, kept=decoded.val)
 
     main = processes.rank() == 0
     asked = {
@@ -295,7 +320,7 @@ def _check(spec: TrainerSpec, data: Dataset, part: str) -> None:
         raise DataError(f"{part}: no image labels, and the trainer {spec.name} learns from image labels.{hint}")
 
 
-def _fits(data: Dataset) -> bool:
+def _fits(*parts: Dataset) -> bool:
     """Whether the decoded images may stay in memory; unknown sizes count as too large."""
-    sizes = data.images.sizes
+    sizes = np.concatenate([data.images.sizes for data in parts])
     return bool((sizes > 0).all()) and int(sizes.prod(axis=1).sum()) * 3 <= CACHE_BYTES

@@ -19,7 +19,7 @@ from augsuite.errors import DataError
 from augsuite.protocols import RunRecord
 from augsuite.study.arms import PlainArm
 from augsuite.study.runs import Runs
-from augsuite.study.session import train_once, write_json
+from augsuite.study.session import Decoded, train_once, write_json
 from augsuite.study.store import Progress, Run
 
 
@@ -47,6 +47,7 @@ class Work:
         identities: digest -> what it digests.
         attempts: digest -> how often it had been begun when the study started.
         imports: see `augsuite.engines.Engine`.
+        decoded: what all runs of a process, or of this machine, decode once.
         wait: whether to wait for a run that another process is training, or to come back later.
     """
 
@@ -59,6 +60,7 @@ class Work:
     identities: Mapping[str, Any]
     attempts: Mapping[str, int] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    decoded: Decoded = field(default_factory=Decoded)
     wait: bool = False
 
     def waiting(self) -> Work:
@@ -100,6 +102,7 @@ class Work:
                 run.seed,
                 folder,
                 progress=_Report(folder),
+                decoded=self.decoded,
             )
         except Exception as error:  # noqa: BLE001 - one failed run must not end the study; under the lock, nobody else tries meanwhile
             error.add_note(traceback.format_exc())
