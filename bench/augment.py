@@ -1,7 +1,7 @@
 """Augmentation beside albumentations and torchvision: CPU milliseconds an image, one core, real JPEG files from disk.
 
     python bench/augment.py                       the SSD policy, classification, mosaic, boxes; medians of interleaved rounds
-    python bench/augment.py --only ssd --stages   where the time of the SSD policy goes
+    python bench/augment.py --stages              where the time of each goes; --only ssd for one
     python bench/augment.py --workers 2           images a second through a DataLoader with two workers
     python bench/augment.py --json                the same as JSON
 
@@ -43,6 +43,7 @@ CLASSIFY = [
     {"do": "hflip", "p": 0.5},
     {"do": "color_jitter"},
 ]
+MOSAIC = [{"do": "mosaic", "size": [640, 640]}]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def main() -> None:
         data = augsuite.read(path)
         name = Path(path).name
         if options.stages:
-            print_stages(name, data)
+            for task, (part, policy, size) in staged(data).items():
+                if not options.only or options.only in task:
+                    print_stages(name, task, part, augsuite.policy(policy).resized(size, size), size)
             continue
         if options.workers:
             groups = [loaded(name, data, options.workers)]
@@ -161,6 +164,11 @@ def ours(feed: Feed, size: int, *, normalize: bool = False) -> Callable[[Sequenc
     return run
 
 
+def unboxed(data: Dataset) -> Dataset:
+    """Images alone, as peers get them for classification: no boxes to move."""
+    return replace(data, annotations=data.annotations.take(np.zeros(0, np.int64)))
+
+
 def tasks(data: Dataset) -> list[Task]:
     """What is compared."""
     given = cases(data)
@@ -169,9 +177,7 @@ def tasks(data: Dataset) -> list[Task]:
     for row in range(len(data)):
         cached[0, row, 300, 300]
     stack, join = np.stack, torch.stack
-    # Images alone for classification, as the peers get them: no boxes to move.
-    images = replace(data, annotations=data.annotations.take(np.zeros(0, np.int64)))
-    feed, classes = Feed(data, augsuite.policy("ssd")), Feed(images, augsuite.policy(CLASSIFY))
+    feed, classes = Feed(data, augsuite.policy("ssd")), Feed(unboxed(data), augsuite.policy(CLASSIFY))
     found = [
         Task(
             "ssd 300 uint8",
@@ -214,8 +220,10 @@ def tasks(data: Dataset) -> list[Task]:
         boxes_task(),
     ]
     if "mosaic" in registry.default().transforms():
-        mosaic = Feed(data, augsuite.policy([{"do": "mosaic", "size": [640, 640]}]))
-        found.append(
+        mosaic, kept = Feed(data, augsuite.policy(MOSAIC)), Feed(data, augsuite.policy(MOSAIC), cache=True)
+        for row in range(len(data)):
+            kept[0, row, 640, 640]
+        found += [
             Task(
                 "mosaic 640",
                 {
@@ -223,8 +231,16 @@ def tasks(data: Dataset) -> list[Task]:
                     "albumentations": batch_of(peers.albumentations_mosaic(given, 640), given, stack),
                 },
                 {"albumentations": 5},
-            )
-        )
+            ),
+            Task(
+                "mosaic 640 decoded",
+                {
+                    "augsuite": ours(kept, 640),
+                    "albumentations, decoded": batch_of(peers.albumentations_mosaic(decoded, 640), decoded, stack),
+                },
+                {},
+            ),
+        ]
     return found
 
 
@@ -316,11 +332,16 @@ def loaded(name: str, data: Dataset, workers: int) -> list[dict[str, Any]]:
     ]
 
 
-def print_stages(name: str, data: Dataset) -> None:
-    """Where the time of the SSD policy goes: each stage alone, on the same draws."""
+def staged(data: Dataset) -> dict[str, tuple[Dataset, Any, int]]:
+    """What is taken apart: the data, the policy, and the size of the result."""
+    return {"ssd": (data, "ssd", 300), "classification": (unboxed(data), CLASSIFY, 224), "mosaic": (data, MOSAIC, 640)}
+
+
+def print_stages(name: str, task: str, data: Dataset, policy: augsuite.Policy, size: int) -> None:
+    """Where the time of a policy goes: each stage alone, on the same draws, and all of them in one go."""
     from augsuite.augment.render import arrange
 
-    policy = augsuite.policy("ssd").resized(300, 300)
+    feed = Feed(data, policy)
     rows = range(len(data))
     spent: dict[str, float] = {}
     samples, plans, arranged = {}, {}, {}
@@ -333,14 +354,14 @@ def print_stages(name: str, data: Dataset) -> None:
 
     for _ in range(2):  # the first warms up
         stage("sample", lambda row: samples.__setitem__(row, data.sample(row)))
-        stage("draw", lambda row: plans.__setitem__(row, policy.plan(samples[row], (0, 1, row))))
-        stage("boxes", lambda row: arranged.__setitem__(row, arrange(plans[row], samples[row], None)))
+        stage("draw", lambda row: plans.__setitem__(row, policy.plan(samples[row], (0, 1, row), data)))
+        stage("boxes", lambda row: arranged.__setitem__(row, arrange(plans[row], samples[row], data)))
         stage("decode, full size", lambda row: samples[row].source.decode())
         stage("decode and warp", lambda row: arranged[row].source._warped())  # noqa: SLF001
         stage("decode, warp, colour", lambda row: arranged[row].source.decode())
-    total = spent["sample"] + spent["draw"] + spent["boxes"] + spent["decode, warp, colour"]
-    for label, value in [*spent.items(), ("all", total)]:
-        print(f"{name:10} {label:22} {value:6.3f} ms")
+        stage("all, as a feed", lambda row: feed[1, row, size, size])
+    for label, value in spent.items():
+        print(f"{name:10} {task:16} {label:22} {value:6.3f} ms")
 
 
 if __name__ == "__main__":

@@ -180,9 +180,18 @@ def albumentations_classify(size: int, *, tensor: bool = False) -> Pipeline:
 
 
 def albumentations_mosaic(cases: list[Case], size: int) -> Pipeline:
-    """A 2 x 2 mosaic; the three partners are read and handed over for each call, as its documentation does."""
+    """A 2 x 2 mosaic of whole images, as ours are; the three partners are read and handed over for each call, as its documentation does."""
     compose = A.Compose(
-        [A.Mosaic(grid_yx=(2, 2), target_size=(size, size), cell_shape=(size // 2, size // 2), p=1)],
+        [
+            A.Mosaic(
+                grid_yx=(2, 2),
+                target_size=(size, size),
+                cell_shape=(size // 2, size // 2),
+                fit_mode="contain",
+                fill=114,
+                p=1,
+            )
+        ],
         bbox_params=A.BboxParams("pascal_voc", label_fields=["labels"], clip=True, min_visibility=0.1),
         seed=0,
     )
