@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from augsuite_ssd.anchors import Array, Shape, make_anchors
 
@@ -55,7 +56,7 @@ class Detector(nn.Module):
     def anchors(self, height: int, width: int) -> Array:
         """`(A, 4)` float32 XYXY, as fractions of an image of that size.
 
-        The first call for a size runs the backbone once, to see the sizes of its feature maps; batch norm learns nothing of it.
+        The first call for a size sends a shape through the backbone, to see those of its feature maps.
         """
         if (height, width) not in self._anchors:
             grids = [(each.shape[2], each.shape[3]) for each in dry_run(self.backbone, height, width)]
@@ -69,14 +70,17 @@ def feature_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
     return list(maps.values() if isinstance(maps, Mapping) else maps)
 
 
-@torch.inference_mode()
 def dry_run(backbone: nn.Module, height: int, width: int) -> list[Tensor]:
-    """The feature maps of a black image; the backbone stays as it is."""
+    """The feature maps of one image, as tensors with a shape and no values; the backbone stays as it is."""
     training = backbone.training
-    device = next(backbone.parameters()).device
-    maps = feature_maps(backbone.eval(), torch.zeros(1, 3, height, width, device=device))
+    shells = {
+        name: torch.empty_like(part, device="meta")
+        for name, part in [*backbone.named_parameters(), *backbone.named_buffers()]
+    }
+    with torch.inference_mode(), torch.device("meta"):
+        maps = functional_call(backbone.eval(), shells, (torch.empty(1, 3, height, width),))
     backbone.train(training)
-    return maps
+    return list(maps.values() if isinstance(maps, Mapping) else maps)
 
 
 def place_by_shapes(shapes: Sequence[Sequence[Shape]]) -> Place:

@@ -20,6 +20,7 @@ LARGE = {
     "ssd512_vgg16": torchvision_ssd.ssd512_vgg16,
     "ssdlite320_mobilenet_v3_large": torchvision_ssd.ssdlite320_mobilenet_v3_large,
 }
+SMALLEST = 32
 PUBLISHED = {
     "ssd300_vgg16": SSD300_VGG16_Weights.DEFAULT,
     "ssdlite320_mobilenet_v3_large": SSDLite320_MobileNet_V3_Large_Weights.DEFAULT,
@@ -37,6 +38,8 @@ def make_detector(config: Config, categories: int, *, load: bool = True) -> Dete
     Raises:
         ConfigError: for an unknown model, weights that cannot be had or do not fit, or settings that do not suit the model.
     """
+    if 0 < config.size < SMALLEST:
+        raise ConfigError(f"ssd: size: {config.size} is too small for any of the networks. Set at least {SMALLEST}.")
     if config.model in SMALL:
         if config.backbone_weights != "none":
             raise ConfigError(f"ssd: {config.model} has no classifier underneath. Set backbone_weights to none.")

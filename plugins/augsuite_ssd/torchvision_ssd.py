@@ -13,12 +13,14 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSDFeatureExtractorVGG, SSDHead
 from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
+from torchvision.models.vgg import cfgs, make_layers
 
 from augsuite_ssd.anchors import Array, anchor_shapes
 from augsuite_ssd.detector import Detector, Facts, Grids, Place, dry_run, place_by_shapes
 from augsuite_ssd.settings import Config
 from augsuite_ssd.weights import backbone_state, load_part
 
+VGG_CHANNELS = (512, 1024, 512, 256, 256, 256, 256)
 VGG_MEAN, VGG_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
 LITE_MEAN = LITE_STD = (0.5, 0.5, 0.5)
 RATIOS = (1.0, 2.0, 0.5)
@@ -54,18 +56,22 @@ def ssd512_vgg16(config: Config, classes: int, *, load: bool = True) -> Detector
 
 
 def _vgg(config: Config, classes: int, generator: DefaultBoxGenerator, side: int, load: bool) -> Detector:
-    vgg = torchvision.models.vgg16(weights=None)
+    layers = make_layers(cfgs["D"])  # without the classifier after them, most of the 138 M parameters
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
     if load and config.backbone_weights != "none":
         published = torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES
-        load_part(vgg.features, backbone_state(config.backbone_weights, published, "vgg16"), "features.", "vgg16")
-    backbone = SSDFeatureExtractorVGG(vgg.features, highres=side == 512)
+        load_part(layers, backbone_state(config.backbone_weights, published, "vgg16"), "features.", "vgg16")
+    backbone = SSDFeatureExtractorVGG(layers, highres=side == 512)
     if side == 512:
         for block in backbone.extra[3:]:
             block[2].padding = (1, 1)
         for block in backbone.extra[3:5]:
             block[2].stride = (2, 2)
     place, counts = _anchors(config, generator)
-    head = SSDHead(_channels(backbone, side), counts, classes)
+    head = SSDHead(list(VGG_CHANNELS[: len(counts)]), counts, classes)
     return Detector(backbone, head, Facts(side, place, VGG_MEAN, VGG_STD))
 
 
@@ -92,16 +98,12 @@ def ssdlite320_mobilenet_v3_large(config: Config, classes: int, *, load: bool = 
     backbone = SSDLiteFeatureExtractorMobileNet(features, last_halving, norm)
     generator = DefaultBoxGenerator([[2, 3]] * 6, min_ratio=0.2, max_ratio=0.95)
     place, counts = _anchors(config, generator)
-    head = SSDLiteHead(_channels(backbone, 320), counts, classes, norm)
+    head = SSDLiteHead([each.shape[1] for each in dry_run(backbone, 320, 320)], counts, classes, norm)
     return Detector(backbone, head, Facts(320, place, LITE_MEAN, LITE_STD))
 
 
 def _halves(block: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d) and layer.stride == (2, 2) for layer in block.modules())
-
-
-def _channels(backbone: nn.Module, side: int) -> list[int]:
-    return [each.shape[1] for each in dry_run(backbone, side, side)]
 
 
 def _anchors(config: Config, generator: DefaultBoxGenerator) -> tuple[Place, list[int]]:

@@ -67,17 +67,17 @@ def train(
                 targets = targets.to(loop.device)
                 with loop.autocast():
                     logits, offsets = loop.model(loop.images(batch))
-                matched = loop.total(len(targets.labels))  # of all processes
-                loss = detection_loss(logits, offsets, targets, anchors, config) / max(1, matched)
+                matched = max(1, loop.total(len(targets.labels)))  # of all processes
+                loss = detection_loss(logits, offsets, targets, anchors, config) / matched
                 loop.step(loss, batch, weight=matched)
             if loop.evaluates(epoch):
                 detections = detect(loop, side, config)
                 metrics = evaluate_detections(val.data, detections) if loop.main else {}
             loop.tell(epoch, metrics)
-        if loop.reverted or detections is None:
+        if loop.reverted:
             detections = detect(loop, side, config)
             metrics = evaluate_detections(val.data, detections) if loop.main else {}
-        if loop.main:
+        if loop.main and detections is not None:  # a learning-rate range test has none
             write_results(folder / "predictions.json", val.data, detections)
         loop.save()
         return loop.record(metrics)

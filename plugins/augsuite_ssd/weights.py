@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,9 @@ def read_state(path: Path) -> State:
 
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of pickles that it then refuses
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(
             f"ssd: weights: {path}: no such file. Write default, none or the path of a state dict."
