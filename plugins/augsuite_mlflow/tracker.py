@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -33,9 +34,9 @@ class MlflowTracker:
         Raises:
             ConfigError: if MLflow cannot be reached, or its database cannot be opened.
         """
-        self._client = MlflowClient()
-        uri = self._client.tracking_uri
+        uri = mlflow.get_tracking_uri()
         try:
+            self._client = MlflowClient(tracking_uri=uri)
             experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or self._experiment()
             self._forget(folder, uri)
             self._run = self._client.create_run(experiment, run_name=folder.name).info.run_id
