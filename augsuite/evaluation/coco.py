@@ -12,6 +12,7 @@ from augsuite.boxes import Layout
 from augsuite.dataset.tables import Dataset, Rows
 from augsuite.evaluation.detections import Detections, check
 from augsuite.evaluation.matching import AREAS, HIT, IGNORED, IOUS, MAX_DETECTIONS, Objects, match, outside
+from augsuite.evaluation.resampling import Curve
 
 COCO_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve numbers in the order of `COCOeval.stats`; s, m, l are areas below 32^2, below 96^2 and above."""
@@ -181,8 +182,36 @@ class Evaluator:
             In percent; None where nothing is left to be found. It is what COCO's evaluation says of a dataset with copies of the
             images beside each other.
         """
-        value = mean(self.scores_of(times, sizes=1).precision)
+        drawn = np.asarray(times, np.int64)
+        if self._tied:  # of two copies of an image, both of a detection need not come before both of the next
+            value = mean(self.scores_of(drawn, sizes=1).precision)
+        else:
+            precision = np.full((len(IOUS), len(RECALLS), len(self._parts)), -1.0)
+            for row, curve in enumerate(self._curves):
+                found = curve.precision(drawn, RECALLS)
+                if found is not None:
+                    precision[:, :, row] = found
+            value = mean(precision)
         return None if value is None else 100.0 * value
+
+    @cached_property
+    def _tied(self) -> bool:
+        """Whether an image has equal scores in one category."""
+        keys = (self.category_rows, self.image_rows, self.detections.scores[self.kept])
+        # Equal scores go by image: those of one stand together.
+        return bool(np.logical_and.reduce([key[1:] == key[:-1] for key in keys]).any())
+
+    @cached_property
+    def _curves(self) -> list[Curve]:
+        """Each category by ascending id, ready to be resampled."""
+        return [
+            Curve.of(
+                self.states[0, :, part],
+                self.image_rows[part],
+                self._truth_images[self._counts[0] & (self._truth_categories == row)],
+            )
+            for row, part in enumerate(self._parts)
+        ]
 
     def scores_of(self, times: Rows | None, sizes: int = len(AREAS)) -> Scores:
         """The tables of the dataset in which each image stands so many times.

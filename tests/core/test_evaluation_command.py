@@ -195,7 +195,7 @@ def test_other_things_that_cannot_be_judged(stored):
 def test_an_id_that_stands_for_two_images_is_refused(tmp_path):
     data = Dataset(Images.of(["a", "b"], ids=[1, 1]), Categories.of(["x"]), Annotations.of([], [], np.zeros((0, 4))))
     (tmp_path / "found.json").write_text('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5}]')
-    with pytest.raises(DataError, match="image_id 1 stands for several of the dataset. Judge one split: --split NAME"):
+    with pytest.raises(DataError, match=r"image_id 1 stands for several of the dataset. Judge one split: --split NAME"):
         read_results(tmp_path / "found.json", data)
 
 
@@ -313,6 +313,7 @@ def test_every_number_is_explained():
     assert set(COCO_NAMES) | {"mAP", "mAP11", "top1", "top5", "ece"} == set(WORDS)
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page_in_the_dark(stored):
     folder, *_ = stored
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
