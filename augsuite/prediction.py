@@ -113,9 +113,12 @@ def predict(
 
 
 def surest(prediction: Prediction, min_score: float) -> Prediction:
-    """The prediction without what scores less than `min_score`."""
+    """The prediction without what scores less than `min_score`; of a classifier the surest class stays whatever its score."""
     kept = prediction.scores >= min_score
-    return Prediction(prediction.boxes[kept], prediction.labels[kept], prediction.scores[kept])
+    if len(prediction.boxes) == len(kept):
+        return Prediction(prediction.boxes[kept], prediction.labels[kept], prediction.scores[kept])
+    kept[:1] = True
+    return Prediction(prediction.boxes, prediction.labels[kept], prediction.scores[kept])
 
 
 def drawn(image: Image, prediction: Prediction, names: Sequence[str], task: str, min_score: float = SURE) -> Image:
@@ -153,13 +156,10 @@ def marks(prediction: Prediction, names: Sequence[str]) -> Marks:
 
 
 def _classes(prediction: Prediction, names: Sequence[str], min_score: float) -> list[tuple[int, str]]:
-    """The first few classes with their scores; the surest whatever its score."""
-    pairs = list(zip(prediction.labels.tolist(), prediction.scores.tolist(), strict=True))
-    return [
-        (label, f"{names[label]} {score:.2f}")
-        for place, (label, score) in enumerate(pairs[:_NAMED])
-        if score >= min_score or not place
-    ]
+    """The first few classes with their scores."""
+    kept = surest(prediction, min_score)
+    pairs = zip(kept.labels.tolist()[:_NAMED], kept.scores.tolist(), strict=False)
+    return [(label, f"{names[label]} {score:.2f}") for label, score in pairs]
 
 
 def beside_truth(predictor: Predictor, data: Dataset, count: int, min_score: float = SURE) -> Image | None:
