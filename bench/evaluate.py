@@ -71,7 +71,7 @@ def scene(folder: Path, images: int, categories: int, objects: int, detections: 
     image_rows = np.where(hit, owner[source], rng.integers(0, images, detections))
     same = hit & (rng.random(detections) < 0.9)
     category_rows = np.where(same, kind[source], rng.integers(0, categories, detections))
-    scores = np.clip(rng.beta(1, 4, detections) + 0.4 * hit, 0, 1)
+    scores = 0.6 * rng.beta(1, 4, detections) + 0.4 * hit * rng.random(detections)
     data = Dataset(
         Images.of([f"{row}.jpg" for row in range(images)], [[640, 640]] * images),
         Categories.of([f"c{row}" for row in range(categories)]),

@@ -183,23 +183,21 @@ class Evaluator:
             images beside each other.
         """
         drawn = np.asarray(times, np.int64)
-        if self._tied:  # of two copies of an image, both of a detection need not come before both of the next
-            value = mean(self.scores_of(drawn, sizes=1).precision)
-        else:
-            precision = np.full((len(IOUS), len(RECALLS), len(self._parts)), -1.0)
-            for row, curve in enumerate(self._curves):
-                found = curve.precision(drawn, RECALLS)
-                if found is not None:
-                    precision[:, :, row] = found
-            value = mean(precision)
+        precision = np.full((len(IOUS), len(RECALLS), len(self._parts)), -1.0)
+        for row, (part, curve) in enumerate(zip(self._parts, self._curves, strict=True)):
+            wanted = int(drawn[curve.truth_images].sum())
+            if wanted and self._tied(part):
+                precision[:, :, row] = curves(self.states[0, :, part][:, self._repeated(part, drawn)], wanted)
+            elif wanted:
+                precision[:, :, row] = curve.precision(drawn, wanted, RECALLS)
+        value = mean(precision)
         return None if value is None else 100.0 * value
 
-    @cached_property
-    def _tied(self) -> bool:
-        """Whether an image has equal scores in one category."""
-        keys = (self.category_rows, self.image_rows, self.detections.scores[self.kept])
-        # Equal scores go by image: those of one stand together.
-        return bool(np.logical_and.reduce([key[1:] == key[:-1] for key in keys]).any())
+    def _tied(self, part: slice) -> bool:
+        """Whether equal scores of one image make a difference: both copies of a hit need not come before those of a false alarm."""
+        scores, images, states = self.detections.scores[self.kept[part]], self.image_rows[part], self.states[0, :, part]
+        same = (scores[1:] == scores[:-1]) & (images[1:] == images[:-1])  # equal scores go by image
+        return bool(same.any() and (states[:, 1:] != states[:, :-1])[:, same].any())
 
     @cached_property
     def _curves(self) -> list[Curve]:

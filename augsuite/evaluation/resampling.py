@@ -18,40 +18,37 @@ class Curve:
     Attributes:
         images: `(N,)` image rows of its detections, the surest first.
         truth_images: `(G,)` image rows of its objects that are to be found.
-        live: `(T, N)` which detections count at each threshold; None where all do at all of them.
+        ignored: `(J,)` where those are that do not count, threshold after threshold.
+        before: `(2, H)` of these, the first of a hit's threshold and the first after the hit.
         places: `(H,)` where the hits are among the detections, threshold after threshold.
         starts: `(T + 1,)` where each threshold's hits begin.
     """
 
     images: Rows
     truth_images: Rows
-    live: NDArray[np.bool_] | None
+    ignored: Rows
+    before: Rows
     places: Rows
     starts: Rows
 
     @classmethod
     def of(cls, states: NDArray[np.int8], images: Rows, truth_images: Rows) -> Curve:
         """Prepare `(T, N)` states, as `augsuite.evaluation.matching.match` gives them."""
-        hits = states == HIT
-        live = states != IGNORED
-        _, places = np.nonzero(hits)
-        starts = np.concatenate([[0], np.cumsum(np.count_nonzero(hits, axis=1))])
-        return cls(images, truth_images, None if live.all() else live, places, starts)
+        rows, places = np.nonzero(states == HIT)
+        ignored_rows, ignored = np.nonzero(states == IGNORED)
+        keys = ignored_rows * states.shape[1] + ignored
+        before = np.stack([np.searchsorted(ignored_rows, rows), np.searchsorted(keys, rows * states.shape[1] + places)])
+        starts = np.searchsorted(rows, np.arange(len(states) + 1))
+        return cls(images, truth_images, ignored, before, places, starts)
 
-    def precision(self, times: Rows, recalls: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """`(T, R)` precision at `recalls` where each image stands so many times; None where nothing is to be found.
+    def precision(self, times: Rows, wanted: int, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(T, R)` precision at `recalls` where each image stands so many times, and there are so many objects, at least 1.
 
         Copies of a detection come together. Where it is a hit, the last copy has the best precision, which holds for all of them.
         """
-        wanted = int(times[self.truth_images].sum())
-        if not wanted:
-            return None
         own = times[self.images]
-        if self.live is None:
-            seen = np.cumsum(own)[self.places]
-        else:
-            rows = np.repeat(np.arange(len(self.live)), np.diff(self.starts))
-            seen = np.cumsum(self.live * own, axis=1)[rows, self.places]
+        skipped = np.concatenate([[0], np.cumsum(own[self.ignored])])[self.before]
+        seen = np.cumsum(own)[self.places] - (skipped[1] - skipped[0])
         hits = np.concatenate([[0], np.cumsum(own[self.places])])
         found = np.zeros((len(self.starts) - 1, len(recalls)))
         for row, (low, high) in enumerate(zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)):
