@@ -75,8 +75,7 @@ class ReadParts(Protocol):
     def __call__(self, path: Path, intake: Intake, **options: str) -> Iterator[Dataset]:
         """Read a folder or a file as several datasets, which together are what `Read` gives, in the same order of images.
 
-        Each part has all categories and all that is said of the dataset as a whole, some of the images, and all annotations of these.
-        Ids are those of the whole.
+        Each has all categories, all that is said of the whole dataset, some of the images and all their annotations; ids are the whole's.
 
         Args:
             path: what the user named.
@@ -235,8 +234,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         seconds: wall time of training, without the evaluation.
         cpu_seconds: CPU time of this process in that time; that of loader workers is not in it.
         parameters: trainable parameters of the model.
-        augment_seconds: CPU time of drawing and rendering those images, decoding included where it was not cached; None where
-            loader workers did it. Filled in by the caller of the trainer.
+        augment_seconds: CPU time of drawing, decoding and rendering those images; None where loader workers did. For the caller to fill in.
         wait_seconds: wall time in which training waited for its next batch; None where it was not measured.
         epochs: passes over the training images, which early stopping makes fewer than were asked for.
         peak_bytes: most memory in use: of the GPU where there is one, else of the process since it began.

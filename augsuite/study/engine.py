@@ -11,6 +11,7 @@ several threads round differently.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -124,7 +125,21 @@ def _context(imports: Iterable[str]) -> ForkServerContext | SpawnContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*imports])
+    atexit.unregister(_wait_for_server)
+    atexit.register(_wait_for_server)
     return context
+
+
+def _wait_for_server() -> None:
+    """At the end of this process, wait for the server, so that the CPU time of the workers is counted as that of our children.
+
+    multiprocessing leaves the server behind, and has no public way to wait for it: where its own goes, only that sum is lost.
+    """
+    from multiprocessing import forkserver
+
+    stop = getattr(getattr(forkserver, "_forkserver", None), "_stop", None)
+    if stop is not None:
+        stop()
 
 
 class _Hand:

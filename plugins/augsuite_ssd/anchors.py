@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from augsuite_ssd.settings import Shape
+
 Array = NDArray[np.float32]
 
 CENTER_VARIANCE = 0.1
@@ -20,9 +22,6 @@ SIZE_VARIANCE = 0.2
 LARGEST_GROWTH = math.log(1000 / 16)
 """Logarithm of how many times larger than its anchor a box may be, as torchvision has it: an offset of an untrained network cannot
 overflow."""
-
-Shape = tuple[float, float]
-"""Width and height of an anchor, as fractions of the image."""
 
 
 def anchor_shapes(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from augsuite_ssd.anchors import Array, Shape, make_anchors
+from augsuite_ssd.anchors import Array, make_anchors
+from augsuite_ssd.settings import Shape
 
 Grids = list[tuple[int, int]]
 """Height and width of each feature map."""

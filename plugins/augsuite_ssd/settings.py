@@ -9,7 +9,10 @@ from msgspec import Meta
 
 from augsuite.errors import ConfigError
 from augsuite.training.settings import Count, Rate, RateOrNone, Settings
-from augsuite_ssd.anchors import Shape
+
+# Not from the modules that use it: they import torch, and whoever only checks settings needs none.
+Shape = tuple[float, float]
+"""Width and height of an anchor, as fractions of the image."""
 
 Fraction = Annotated[float, Meta(gt=0, le=2)]
 Ratio = Annotated[float, Meta(gt=0.05, lt=20)]
