@@ -169,13 +169,19 @@ def unboxed(data: Dataset) -> Dataset:
     return replace(data, annotations=data.annotations.take(np.zeros(0, np.int64)))
 
 
+def filled(feed: Feed) -> Feed:
+    """The feed with a cache that holds each image at each scale, as after some epochs: whatever is drawn, nothing is decoded."""
+    for row in range(len(feed)):
+        for reduce in (1, 2, 4, 8):
+            feed.original(row).source.decode(reduce)
+    return feed
+
+
 def tasks(data: Dataset) -> list[Task]:
     """What is compared."""
     given = cases(data)
     decoded = [replace(case, pixels=peers.read_opencv(case)) for case in given]
-    cached = Feed(data, augsuite.policy("ssd"), cache=True)
-    for row in range(len(data)):
-        cached[0, row, 300, 300]
+    cached = filled(Feed(data, augsuite.policy("ssd"), cache=True))
     stack, join = np.stack, torch.stack
     feed, classes = Feed(data, augsuite.policy("ssd")), Feed(unboxed(data), augsuite.policy(CLASSIFY))
     found = [
@@ -220,9 +226,7 @@ def tasks(data: Dataset) -> list[Task]:
         boxes_task(),
     ]
     if "mosaic" in registry.default().transforms():
-        mosaic, kept = Feed(data, augsuite.policy(MOSAIC)), Feed(data, augsuite.policy(MOSAIC), cache=True)
-        for row in range(len(data)):
-            kept[0, row, 640, 640]
+        mosaic, kept = Feed(data, augsuite.policy(MOSAIC)), filled(Feed(data, augsuite.policy(MOSAIC), cache=True))
         found += [
             Task(
                 "mosaic 640",

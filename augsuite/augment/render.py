@@ -80,7 +80,7 @@ def finish(plan: Plan, start: Sample, *, last: bool = True, pixels: bool = False
         kept &= placed[:, 2] - placed[:, 0] >= plan.min_size
         kept &= placed[:, 3] - placed[:, 1] >= plan.min_size
     rendered = Rendered(start.source, plan.ops, course)
-    rows = np.flatnonzero(kept)  # once, and not again for each column
+    rows = kept.nonzero()[0]  # once, and not again for each column
     return Sample(
         source=ArraySource(rendered.decode()) if pixels else rendered,
         boxes=placed[rows],
@@ -161,7 +161,8 @@ def possible(plan: Plan, share: np.ndarray) -> np.ndarray:
         share: `(N,)` what share of each box is seen.
     """
     # A fully visible box must pass a rule of 1.0 although its share is the quotient of two rounded areas.
-    kept = (share > 0) & (share >= plan.min_visible_frac - 1e-9)
+    least = plan.min_visible_frac - 1e-9
+    kept = share >= least if least > 0 else share > 0
     for warp in plan.warps:
         if warp.keep is not None:
             chosen = np.zeros(len(share), bool)

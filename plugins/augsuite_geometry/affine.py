@@ -137,7 +137,7 @@ class Affine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def draw(self, rng: np.random.Generator, scene: Scene) -> Warp:
         """Draw turn, shift, scale and shear."""
-        turn, right, down, shear = rng.uniform(-1.0, 1.0, size=4)
+        turn, right, down, shear = rng.uniform(-1.0, 1.0, size=4).tolist()
         return about_center(
             scene,
             self.fill,
