@@ -70,6 +70,7 @@ class Loop:
         world: how many there are.
         main: whether this is the one that writes.
         epochs_asked: epochs in all.
+        together: images of the current batch, over all processes.
         model: what a step calls: the network, compiled or wrapped for several processes where that was asked for.
         network: the plain network that is trained.
         reverted: whether `trained` are earlier weights than those evaluated last; known after `epochs`.
@@ -125,7 +126,7 @@ class Loop:
         self._best = Best(config.patience, metric)
         self._saved: dict[str, Any] | None = None
         self._phase, self._end = -1, 0
-        self._together = self._batches = 0
+        self.together = self._batches = 0
         identity = identity_of(config, train, name=name, seed=seed, epochs=self.epochs_asked)
         self._keeper = Keeper(folder / CHECKPOINT, identity, config.checkpoint_s)
         self._stack = ExitStack()
@@ -134,7 +135,7 @@ class Loop:
         """Seed, join the other processes, set threads and determinism; all of it is put back at the end."""
         with ExitStack() as stack:
             stack.enter_context(machine.prepared(self.config, self.device))
-            stack.enter_context(processes.joined(self.device))
+            processes.join(self.device)
             stack.enter_context(torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []))
             torch.manual_seed(self.seed)
             self._stack = stack.pop_all()
@@ -212,8 +213,8 @@ class Loop:
         left = keys[done.batch :]
         shares = [share_of(whole, self.rank, self.world) for whole in left]
         for at, batch in enumerate(self._clock.over(self._train.load(shares))):
-            self._together = len(left[at])
-            self._presence.counts = self.rank < self._together
+            self.together = len(left[at])
+            self._presence.counts = self.rank < self.together
             if isinstance(self.model, DistributedDataParallel):
                 self.model.require_backward_grad_sync = self._ends_step()
             yield batch if self._presence.counts else stripped(batch)
@@ -262,16 +263,16 @@ class Loop:
             if done.stopped:
                 return
         # DistributedDataParallel averages over the processes, and this adds up.
-        self._stepper.add(loss, float(self.world if counts else 0), self._together if weight is None else weight)
+        self._stepper.add(loss, float(self.world if counts else 0), self.together if weight is None else weight)
         norm = None
         if ends:
             done.lr, norm = self._stepper.take(done.step)
             done.step += 1
         if self._ranging is None:
             values = value if norm is None else torch.cat([value, norm.view(1).float()])
-            done.loss_sum += self._guard.watch(values, batch, done.epoch, done.batch, self._together)
+            done.loss_sum += self._guard.watch(values, batch, done.epoch, done.batch, self.together)
         done.batch += 1
-        done.images += self._together
+        done.images += self.together
         self._clock.tick()
         loss_now = done.loss_sum / (done.batch * self.config.batch_size)
         self._teller.pulse(done, done.batch / self._batches, loss_now, self._clock.speed())
@@ -306,11 +307,11 @@ class Loop:
 
         Args:
             epoch: from 0.
-            metrics: of the evaluation, if there was one; those of process 0 hold for all.
+            metrics: of the evaluation; those of process 0 hold for all, and any are left out where `evaluates(epoch)` is not.
         """
         done = self._done
         done.loss_sum += self._guard.settle()
-        metrics = processes.from_main(dict(metrics))
+        metrics = processes.from_main(dict(metrics) if self.evaluates(epoch) else {})
         values = {"loss": done.loss_sum / len(self._train), "lr": done.lr, **metrics, **self._clock.speed()}
         done.history.append({"epoch": epoch + 1, "values": values})
         self._teller.epoch(epoch + 1, values)

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -32,18 +31,19 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0
 
 
-@contextmanager
-def joined(device: torch.device) -> Iterator[None]:
-    """Within, the processes can talk; where there is one only, nothing happens."""
+def join(device: torch.device) -> None:
+    """Let the processes talk, from now to the end of this one; where there is one only, nothing happens."""
     import torch.distributed as dist
 
-    if world() == 1 or dist.is_initialized():
-        yield
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
+    if world() > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave)  # not earlier: a group made anew with the same store can wait for itself
+
+
+def _leave() -> None:
+    import torch.distributed as dist
+
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
