@@ -51,11 +51,11 @@ def class_loss(logits: Tensor, targets: Targets, negatives: float, smoothing: fl
         A scalar.
     """
     with torch.no_grad():  # only the chosen need a gradient
-        cost = logits.logsumexp(dim=2) - logits[:, :, 0]
+        odds = (
+            (logits[:, :, 1:] - logits[:, :, :1]).exp_().sum(dim=2)
+        )  # against background: they order anchors as its cost does
         matched = torch.bincount(targets.images, minlength=len(logits))
-        images, anchors = mine_negatives(
-            cost.masked_fill_(~background(logits, targets), -torch.inf), matched, negatives
-        )
+        images, anchors = mine_negatives(odds.masked_fill_(~background(logits, targets), -1.0), matched, negatives)
     found = F.cross_entropy(
         logits[targets.images, targets.anchors], targets.labels, reduction="none", label_smoothing=smoothing
     )
@@ -71,7 +71,7 @@ def mine_negatives(cost: Tensor, matched: Tensor, ratio: float) -> tuple[Tensor,
     An image without any matched anchor gives as many as one with a single one.
 
     Args:
-        cost: `(B, A)`; -inf where an anchor is no background.
+        cost: `(B, A)`, or what grows with it; below 0 where an anchor is no background.
         matched: `(B,)` number of matched anchors.
         ratio: negatives per matched anchor.
 
@@ -83,7 +83,7 @@ def mine_negatives(cost: Tensor, matched: Tensor, ratio: float) -> tuple[Tensor,
     wanted = (matched.clamp(min=1) * ratio).round().long()
     values, anchors = cost.topk(min(int(wanted.max()), cost.shape[1]), dim=1)
     ranks = torch.arange(values.shape[1], device=cost.device)
-    images, places = torch.nonzero((ranks < wanted[:, None]) & (values > -torch.inf), as_tuple=True)
+    images, places = torch.nonzero((ranks < wanted[:, None]) & ~(values < 0), as_tuple=True)
     return images, anchors[images, places]
 
 

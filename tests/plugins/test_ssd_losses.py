@@ -62,7 +62,7 @@ def test_what_an_ignored_box_covers_is_no_background():
 
 def test_hard_negatives_by_hand():
     cost = torch.tensor([[9.0, 1.0, 5.0, 2.0, 7.0, 3.0], [1.0, 6.0, 2.0, 5.0, 3.0, 4.0]])
-    cost[0, 0] = -torch.inf  # matched
+    cost[0, 0] = -1.0  # matched
     matched = torch.tensor([1, 0])
     # One matched anchor: the 2 x 1 hardest of the others. None: as many as for one.
     images, anchors = mine_negatives(cost, matched, 2.0)
