@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -289,15 +290,22 @@ def _begin(folder: Path, asked: Mapping[str, Any]) -> None:
         same = False
     if not same:
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    for left in folder.glob("nan-batch*.npz"):
-        left.unlink()
+    for left in (*folder.glob("nan-batch*.npz"), folder / "predictions.png", folder / "network.txt"):
+        left.unlink(missing_ok=True)
     write_json(path, asked)
 
 
 def _drawn(spec: TrainerSpec, folder: Path, val: Dataset, count: int, device: str) -> Image | None:
-    """Draw predictions on validation images into `predictions.png`; None where nothing can be."""
-    predictor = predictor_of(spec, folder / MODEL, device)
-    picture = None if predictor is None else beside_truth(predictor, val, count)
+    """Draw predictions on validation images into `predictions.png`; None where nothing can be.
+
+    A failure is a warning: a finished training is worth more than its picture.
+    """
+    try:
+        predictor = predictor_of(spec, folder / MODEL, device)
+        picture = None if predictor is None else beside_truth(predictor, val, count)
+    except Exception as error:  # noqa: BLE001 - a stranger's predictor may raise anything
+        warnings.warn(f"no predictions are drawn: {registry.one_line(error)}", RuntimeWarning, stacklevel=2)
+        return None
     if picture is not None:
         partial = folder / ".predictions.png"
         PIL.Image.fromarray(picture).save(partial, "PNG")

@@ -201,6 +201,19 @@ def test_a_training_leaves_its_predictions_drawn(task, request):
     assert len(colours) > 100
 
 
+def test_a_picture_that_fails_costs_no_training(detection, tmp_path, monkeypatch):
+    from augsuite.study import session
+
+    data = augsuite.read(detection / "data")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "predictions.png").write_bytes(b"of an earlier run")
+    monkeypatch.setattr(session, "beside_truth", lambda *_: 1 // 0)
+    with pytest.warns(RuntimeWarning, match="no predictions are drawn: ZeroDivisionError"):
+        train_once("ssd", {**DETECTOR, "epochs": 1}, data, data, policy("none"), 0, tmp_path / "run", draw=3)
+    assert (tmp_path / "run" / "record.json").exists()
+    assert not (tmp_path / "run" / "predictions.png").exists()
+
+
 def test_what_makes_no_sense_is_refused(detection, tmp_path):
     image, run = detection / "images" / "0.png", detection / "run"
     (tmp_path / "broken.mp4").write_bytes(b"no video")
