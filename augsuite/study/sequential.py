@@ -7,9 +7,10 @@ whatever the standard deviation, so with a chance of at most 5 % it *ever* reach
 the means that are not so contradicted are the interval, which holds at all numbers of seeds at once. It is about twice as wide as
 Student's for five seeds.
 
-Source: Lai 1976, On confidence sequences, Annals of Statistics 4(2), 265-280, section 4; Wang & Ramdas 2025, Anytime-valid t-tests and
-confidence sequences for Gaussian means with unknown variance, Sequential Analysis 44(1), arXiv:2310.03722; for several arms,
-Holm's procedure on p values that are valid at all times is valid at all times.
+Source: Wang & Ramdas 2023, Anytime-valid t-tests and confidence sequences for Gaussian means with unknown variance, arXiv:2310.03722,
+the test martingale of a Gaussian mixture in the filtration of the t statistics; after Lai 1976, On confidence sequences, Annals of
+Statistics 4(2), 265-280. Ville's inequality bounds the chance of ever reaching 20, so for whatever reason one stops. Holm's procedure
+on p values that are valid at all times is valid at all times.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -37,7 +38,7 @@ def example(
         epochs: of each run; the trainer's default where nothing is said.
         split: images trained on and measured on, drawn once; the dataset's own splits, or 80 % and 20 %, where nothing is said.
     """
-    sizes = f"{{train: {split[0]}, val: {split[1]}, seed: 0}}" if split else "{train: 40, val: 160, seed: 0}"
+    sizes = f"{{train: {split[0]}, val: {split[1]}}}" if split else "{train: 40, val: 160}"
     steps = _STEPS.get(task, _STEPS["detection"])
     lines = [
         ("study: " + name, f"results go to studies/{name}"),
@@ -54,34 +55,35 @@ def example(
         (f"seeds: {seeds}", "runs of each arm; more seeds show smaller effects"),
     ]
     text = _HEAD + "".join(f"{left:<37} # {right}\n" for left, right in lines)
-    text += "\n" + DESIGNS[design].format(**{key: _indent(value, design) for key, value in steps.items()})
+    text += "\n" + DESIGNS[design].format(**{key: _listed(value, design) for key, value in steps.items()})
     parse_yaml(text, "the example")  # a name that breaks the YAML shows here, not in the user's hands
     return text
 
 
-def _indent(steps: tuple[str, ...], design: str) -> str:
+def _listed(arms: Sequence[Sequence[str]], design: str) -> str:
+    """Steps as lines: under the name of their arm, or one after the other."""
     if design == "named":
-        return "".join(f"  {_name(step)}:\n    - {{{step}}}\n" for step in steps)
-    return "".join(f"    - {{{step}}}\n" for step in steps)
+        return "".join(
+            f"  {'+'.join(map(_transform, steps))}:\n" + "".join(f"    - {{{step}}}\n" for step in steps)
+            for steps in arms
+        )
+    return "".join(f"    - {{{step}}}\n" for step in dict.fromkeys(step for steps in arms for step in steps))
 
 
-def _name(step: str) -> str:
-    return step.split(",", maxsplit=1)[0].removeprefix("do: ")
+def _transform(step: str) -> str:
+    return step.partition(",")[0].removeprefix("do: ")
 
 
-_STEPS: dict[str, dict[str, tuple[str, ...]]] = {
+_HFLIP, _VFLIP = "do: hflip, p: 0.5", "do: vflip, p: 0.5"
+
+_STEPS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "detection": {
-        "steps": ("do: hflip, p: 0.5", "do: vflip, p: 0.5", "do: iou_crop", "do: photometric"),
-        "pair": ("do: hflip, p: 0.5", "do: iou_crop"),
+        "steps": ((_HFLIP,), (_HFLIP, _VFLIP), ("do: iou_crop",), ("do: photometric",)),
+        "pair": ((_HFLIP,), ("do: iou_crop",)),
     },
     "classification": {
-        "steps": (
-            "do: hflip, p: 0.5",
-            "do: translate",
-            "do: color_jitter",
-            "do: cutout",
-        ),
-        "pair": ("do: hflip, p: 0.5", "do: translate"),
+        "steps": ((_HFLIP,), ("do: translate",), ("do: color_jitter",), ("do: cutout",)),
+        "pair": ((_HFLIP,), ("do: translate",)),
     },
 }
 

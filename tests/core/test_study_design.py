@@ -6,9 +6,9 @@ import pytest
 import yaml
 from studykit import STUDY, Bench, installed
 
-from augsuite.augment.draw import draw
 from augsuite.errors import ConfigError
 from augsuite.study.file import load
+from augsuite.study.identity import ask
 
 
 @pytest.fixture
@@ -168,12 +168,24 @@ def test_arms_share_the_draws_of_the_steps_they_share(bench):
     def drawn(name):
         policy = study.arms[name].policy
         plans = [policy.plan(sample, (0, 0, row)) for row in range(40)]
-        return [{str(op.step): op for op in plan.ops} for plan in plans] if plans else draw
+        return [{op.step for op in plan.ops} for plan in plans]
 
     both = drawn("one + two")
     for alone, step in (("one", "rotate"), ("two", "rotate#2"), ("+two", "rotate#2"), ("+one", "rotate")):
         assert [step in plan for plan in drawn(alone)] == [step in plan for plan in both]
     assert [("rotate" in plan) for plan in both] != [("rotate#2" in plan) for plan in both]
+
+
+def test_another_id_gives_the_same_policy_draws_of_its_own(bench):
+    arms = {"none": [{"do": "hflip", "p": 0.5}], "again": [{"do": "hflip", "p": 0.5, "id": "other"}]}
+    study = designed(bench, arms)
+    sample = study.train.sample(0)
+    flipped = [
+        [len(study.arms[name].policy.plan(sample, (0, 0, row)).ops) for row in range(64)] for name in ("none", "again")
+    ]
+    assert flipped[0] != flipped[1]
+    runs = [run.digest for run in ask(study, "")[0].runs]
+    assert len(set(runs)) == len(runs)
 
 
 @pytest.mark.parametrize(

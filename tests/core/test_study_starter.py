@@ -39,7 +39,7 @@ def judge():
 
 def test_example_is_a_study_file():
     content = parse_yaml(example("a 'quoted': name", "pets"), "example")
-    assert list(content["arms"]) == ["none", "hflip", "vflip", "iou_crop", "photometric"]
+    assert list(content["arms"]) == ["none", "hflip", "hflip+vflip", "iou_crop", "photometric"]
     assert content["dataset"] == "a 'quoted': name"
 
 
