@@ -165,7 +165,7 @@ def train(
             for epoch in loop.epochs():
                 layers.set_mode(phase)
                 for batch in loop.batches(epoch, (config.size, config.size)):
-                    if len(batch) == 1 and not (config.sync_batch_norm and loop.world > 1):
+                    if (loop.together if config.sync_batch_norm else len(batch)) == 1:
                         layers.rest_norms()  # no batch of an epoch is larger than one before it
                     targets = torch.from_numpy(batch.targets).to(loop.device, non_blocking=True)
                     with loop.autocast():
