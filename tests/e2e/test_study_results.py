@@ -23,7 +23,7 @@ def bench(tmp_path_factory):
     made = Bench(tmp_path_factory.mktemp("results"))
     text = made.file.read_text().replace("hflip: [{do: hflip, p: 1.0}]", "a_b & c: [{do: hflip, p: 0.5}]")
     made.file.write_text(text)
-    assert made.call("study", "run", "study.yaml", *INLINE).returncode == 0
+    assert made.invoke("study", "run", "study.yaml", *INLINE).returncode == 0
     return made
 
 
@@ -38,7 +38,7 @@ def metrics(bench):
 
 def test_a_row_for_each_run_in_csv_and_parquet(bench):
     for suffix in ("csv", "parquet"):
-        done = bench.call("study", "export", "studies/quick", "-o", f"runs.{suffix}", "--runs")
+        done = bench.invoke("study", "export", "studies/quick", "-o", f"runs.{suffix}", "--runs")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
     with (bench.folder / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -53,7 +53,7 @@ def test_a_row_for_each_run_in_csv_and_parquet(bench):
 
 
 def test_a_row_for_each_arm(bench):
-    assert bench.call("study", "export", "studies/quick", "-o", "arms.csv").returncode == 0
+    assert bench.invoke("study", "export", "studies/quick", "-o", "arms.csv").returncode == 0
     with (bench.folder / "arms.csv").open() as file:
         reference, arm = csv.DictReader(file)
     values = metrics(bench)
@@ -65,7 +65,7 @@ def test_a_row_for_each_arm(bench):
 
 
 def test_latex_for_booktabs(bench):
-    assert bench.call("study", "export", "studies/quick", "-o", "arms.tex").returncode == 0
+    assert bench.invoke("study", "export", "studies/quick", "-o", "arms.tex").returncode == 0
     lines = (bench.folder / "arms.tex").read_text().splitlines()
     assert lines[:2] == [r"% Needs \usepackage{booktabs}", r"\begin{tabular}{lrrrrr}"]
     assert lines[-1] == r"\end{tabular}"
@@ -78,7 +78,7 @@ def test_latex_for_booktabs(bench):
 
 
 def test_another_ending_is_a_clear_line(bench):
-    done = bench.call("study", "export", "studies/quick", "-o", "arms.xlsx")
+    done = bench.invoke("study", "export", "studies/quick", "-o", "arms.xlsx")
     assert done.returncode == 2
     assert "ends in .csv, .parquet or .tex" in done.stderr
 
@@ -87,14 +87,14 @@ def test_two_studies_side_by_side(bench):
     other = bench.folder / "other.yaml"
     text = bench.file.read_text().replace("study: quick", "study: other").replace("nap_s: 0.0", "bonus: 10.0")
     other.write_text(text.replace("seeds: 3", "seeds: 4") + "  vflip: [{do: vflip}]\n")
-    assert bench.call("study", "run", "other.yaml", *INLINE).returncode == 0
-    done = bench.call("study", "compare", "studies/quick", "studies/other")
+    assert bench.invoke("study", "run", "other.yaml", *INLINE).returncode == 0
+    done = bench.invoke("study", "compare", "studies/quick", "studies/other")
     assert done.returncode == 0, done.stderr
     assert "only in other: vflip" in done.stdout
     assert "differs: config.bonus: 0.0 / 10.0" in done.stdout
     assert "differs: data" not in done.stdout
 
-    found = json.loads(bench.call("study", "compare", "studies/quick", "studies/other", "--json").stdout)
+    found = json.loads(bench.invoke("study", "compare", "studies/quick", "studies/other", "--json").stdout)
     reference, arm = found["arms"]
     assert reference["means"][1] - reference["means"][0] == pytest.approx(10.5)  # the bonus, and the mean seed
     assert (arm["same"], arm["runs"]) == (True, [])
@@ -102,14 +102,14 @@ def test_two_studies_side_by_side(bench):
     interval = judged.confidence_interval(0.95)
     assert (arm["low"], arm["high"]) == pytest.approx((interval.low, interval.high))
 
-    same = json.loads(bench.call("study", "compare", "studies/quick", "studies/quick", "--json").stdout)
+    same = json.loads(bench.invoke("study", "compare", "studies/quick", "studies/quick", "--json").stdout)
     assert [arm["runs"] for arm in same["arms"]] == [[0, 1, 2]] * 2
     assert same["differing"] == {}
 
 
 def test_the_same_again_from_its_report(bench, tmp_path):
     before = len(bench.trained())
-    done = bench.call("study", "reproduce", "studies/quick/report.json", *INLINE)
+    done = bench.invoke("study", "reproduce", "studies/quick/report.json", *INLINE)
     assert done.returncode == 0, done.stderr
     assert len(bench.trained()) == before + 6  # nothing of before is used
     lines = [line for line in done.stdout.splitlines() if line.endswith("bitwise")]
@@ -123,7 +123,7 @@ def test_the_same_again_from_its_report(bench, tmp_path):
     for seed, value in report["arms"][1]["values"].items():  # a report by another machine, with another arm's luck
         report["arms"][1]["values"][seed] = value + 50
     (tmp_path / "report.json").write_text(json.dumps(report))
-    other = bench.call("study", "reproduce", str(tmp_path / "report.json"), "--out", "studies/quick-again", *INLINE)
+    other = bench.invoke("study", "reproduce", str(tmp_path / "report.json"), "--out", "studies/quick-again", *INLINE)
     assert other.returncode == 1
     assert other.stdout.splitlines()[-1].endswith("differs")
     assert other.stderr.count("found") == 6  # in the same folder it goes on
@@ -132,7 +132,7 @@ def test_the_same_again_from_its_report(bench, tmp_path):
     content = picture.read_bytes()
     try:
         picture.write_bytes(next(iter(sorted((bench.folder / "pets" / "images").iterdir(), reverse=True))).read_bytes())
-        wrong = bench.call("study", "reproduce", "studies/quick/report.json", *INLINE)
+        wrong = bench.invoke("study", "reproduce", "studies/quick/report.json", *INLINE)
     finally:
         picture.write_bytes(content)
     assert wrong.returncode == 2
@@ -141,6 +141,6 @@ def test_the_same_again_from_its_report(bench, tmp_path):
 
 def test_no_report_is_a_clear_line(bench):
     for path in ("nowhere/report.json", "pets"):
-        done = bench.call("study", "reproduce", path)
+        done = bench.invoke("study", "reproduce", path)
         assert done.returncode == 2
         assert "no such report" in done.stderr
