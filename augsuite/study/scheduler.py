@@ -22,7 +22,7 @@ from augsuite.study.file import Study
 from augsuite.study.identity import Identity, ask, ask_more
 from augsuite.study.places import visible_gpus
 from augsuite.study.runs import Runs, read_json
-from augsuite.study.session import Decoded
+from augsuite.study.session import Decoded, fits_memory
 from augsuite.study.store import Looked, Run, State, Store
 from augsuite.study.worker import Failure, Work
 
@@ -76,7 +76,7 @@ def prepare(
         arms=state.arms,
         identities={},
         imports=imports_of(study.trainer),
-        decoded=Decoded(disk=_disk_cache()),
+        decoded=Decoded(disk=None if fits_memory(study.train, study.val) else _disk_cache()),
     )
     return state, _noted(state, work, identities, folder)
 

@@ -114,7 +114,7 @@ def train_once(
     _check(spec, val, "val")
 
     decoded = decoded or Decoded()
-    cache: bool | DiskCache = _fits(train, val) or decoded.disk or False
+    cache: bool | DiskCache = fits_memory(train, val) or decoded.disk or False
     feed = Feed(train, policy, seed=seed, workers=workers, cache=cache, kept=decoded.train)
     none = Policy(name="none", steps=())
     plain = Feed(val, none, seed=seed, cache=cache, mean=feed.mean, std=feed.std, kept=decoded.val)
@@ -188,7 +188,7 @@ def find_rate(
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     settings = settings_of(trainer, {**config, "schedule": "range"})
     _check(spec, train, "train")
-    feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and _fits(train))
+    feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and fits_memory(train))
     plain = Feed(train.take([0]), Policy(name="none", steps=()), seed=seed, mean=feed.mean, std=feed.std)
     run = registry.load(spec.train, f"trainer {trainer}", spec.extra)
     with tempfile.TemporaryDirectory() as name:
@@ -328,7 +328,7 @@ def _check(spec: TrainerSpec, data: Dataset, part: str) -> None:
         raise DataError(f"{part}: no image labels, and the trainer {spec.name} learns from image labels.{hint}")
 
 
-def _fits(*parts: Dataset) -> bool:
+def fits_memory(*parts: Dataset) -> bool:
     """Whether the decoded images may stay in memory; unknown sizes count as too large."""
     sizes = np.concatenate([data.images.sizes for data in parts])
     return bool((sizes > 0).all()) and int(sizes.prod(axis=1).sum()) * 3 <= CACHE_BYTES

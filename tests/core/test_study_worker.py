@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from studykit import Bench, installed
 
+from augsuite.study import session
 from augsuite.study.file import load
 from augsuite.study.runs import Runs
 from augsuite.study.scheduler import prepare
@@ -65,6 +66,19 @@ def test_decoded_images_serve_all_runs_and_stay_here(asked):
     assert len(kept) == 6
     work(state.runs[1])
     assert all(work.decoded.train[row] is sample for row, sample in kept.items())
+    assert work.decoded.disk is None  # they fit
     sent = multiprocessing.reduction.ForkingPickler.loads(multiprocessing.reduction.ForkingPickler.dumps(work.decoded))
     assert (sent.train, sent.val) == ({}, {})
-    assert sent.disk.folder == work.decoded.disk.folder
+
+
+def test_images_that_do_not_fit_go_to_a_folder_of_the_machine(asked, tmp_path, monkeypatch):
+    bench, *_ = asked
+    monkeypatch.setattr(session, "CACHE_BYTES", 8 * 40 * 40 * 3 - 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    state, work = prepare(load(bench.file), bench.out, place=bench.store)
+    values = [work(run).metrics["AP"] for run in state.runs[:2]]
+    assert work.decoded.train == {}
+    assert len(list((tmp_path / "cache" / "augsuite" / "decoded").glob("*/*.pixels"))) == 6
+    monkeypatch.setattr(session, "CACHE_BYTES", 1 << 30)
+    _, other = prepare(load(bench.file), tmp_path / "other")
+    assert [other(run).metrics["AP"] for run in state.runs[:2]] == values
