@@ -18,6 +18,7 @@ from torch import nn
 import augsuite
 from augsuite.augment import Feed, Policy
 from augsuite.augment.policies import policy
+from augsuite.cli import cli
 from augsuite.study.session import train_once
 from augsuite.training import Loop, Settings, processes
 from augsuite.training.batchnorm import Presence, synchronised
@@ -125,7 +126,7 @@ def together(root: Path) -> None:
     for trainer, config, data in (
         ("ssd", {**SSD, "sync_batch_norm": True, "optimizer": "sgd", "lr": 1e-3}, boxes),
         ("finetune", {**FINETUNE, "model": "lenet"}, names),
-        ("finetune", {**FINETUNE, "model": "resnet18", "sync_batch_norm": True}, names),
+        ("finetune", {**FINETUNE, "model": "resnet18", "sync_batch_norm": True, "lr": 1e-4}, names),
     ):
         told = []
         folder = root / f"{trainer}-{config.get('model', '')}-{processes.world()}"
@@ -138,11 +139,15 @@ def together(root: Path) -> None:
         )
     if processes.rank() == 0:
         torch.save(results, root / f"world-{processes.world()}.pt")
+    if processes.world() > 1:
+        layer(root)
+        settings = [part for name, value in SSD.items() for part in ("--set", f"{name}={value}")]
+        command = ["train", "ssd", str(root / "boxes"), "--split", "5:4", "-o", str(root / "run"), *settings, "--json"]
+        cli.main(command, standalone_mode=False)
 
 
 def layer(root: Path) -> None:
     """Normalise six images in two processes; the first leaves what came out as `layer-CASE.pt`."""
-    processes.join(torch.device("cpu"))
     rank = processes.rank()
     torch.manual_seed(0)
     images = torch.randn(6, 3, 4, 5) * 3 + torch.tensor([5.0, -100.0, 0.0]).view(1, 3, 1, 1)
@@ -195,7 +200,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "together":
         together(Path(sys.argv[2]))
-    elif sys.argv[1] == "layer":
-        layer(Path(sys.argv[2]))
     else:
         killed(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -102,7 +102,7 @@ def test_normalisation_of_the_policy_holds_for_both_parts(data, tmp_path):
         ("ssd", {"epoch": 3}, r"trainer ssd: unknown setting 'epoch'\. Did you mean 'epochs'\?"),
         ("ssd", {"lr": -1.0}, "trainer ssd: lr: "),
         ("ssd", {"size": -8}, "trainer ssd: size: "),
-        ("ssd", {"sizes": [[0.1]]}, "trainer ssd: sizes: "),
+        ("ssd", {"sizes": [[-0.1]]}, "trainer ssd: sizes: "),
         ("finetune", {"label_smoothing": 1.0}, "trainer finetune: label_smoothing: "),
     ],
 )
@@ -190,3 +190,58 @@ def test_the_command_never_writes_into_a_folder_of_something_else(folder, tmp_pa
     assert caught.value.code == 2
     assert "holds files that are no run" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_checkpoint_is_gone_on_from_only_by_the_same_command(data, tmp_path):
+    """A killed run leaves `run.json` and a checkpoint; here an exception at the end of an epoch stands for the kill."""
+
+    class Heard:
+        def __init__(self, until=99):
+            self.until, self.epochs, self.said = until, [], []
+
+        def __call__(self, epoch, epochs, values):
+            self.epochs.append(epoch)
+            if epoch == self.until:
+                raise KeyboardInterrupt
+
+        def pulse(self, epoch, epochs, done, values):
+            assert 0 < done <= 1
+
+        def say(self, line):
+            self.said.append(line)
+
+    config = {**FAST, "checkpoint_s": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        train_once("ssd", config, data, data, policy("flip"), 7, tmp_path, progress=Heard(until=1))
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    for changed in ({"config": {**config, "lr": 0.1}}, {"seed": 8}, {"train": data.take([0, 1, 2])}):
+        (tmp_path / "checkpoint.pt").write_bytes(kept)
+        given = {"config": config, "train": data, "seed": 7, **changed}
+        heard = Heard()
+        train_once(
+            "ssd", given["config"], given["train"], data, policy("flip"), given["seed"], tmp_path, progress=heard
+        )
+        assert (heard.epochs, heard.said) == ([1, 2], [])
+    with pytest.raises(KeyboardInterrupt):
+        train_once("ssd", config, data, data, policy("flip"), 7, tmp_path, progress=Heard(until=1))
+    heard = Heard()
+    train_once("ssd", config, data, data, policy("flip"), 7, tmp_path, progress=heard)
+    assert heard.said == ["ssd: going on from epoch 1, batch 3."]
+    assert heard.epochs == [1, 2]
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_finding_a_learning_rate_leaves_a_finished_run_alone(folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    settings = [part for name, value in FAST.items() for part in ("--set", f"{name}={value}")]
+    arguments = ["train", "ssd", str(folder), "--split", "4:2", "-o", str(out), "--draw", "0", *settings]
+    cli.main([*arguments, "--json"], standalone_mode=False)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    cli.main([*arguments, "--find-lr"], standalone_mode=False)
+    said = capsys.readouterr().out
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(after) - set(before) == {"lr.json", "lr.svg"}
+    assert all(after[name] == content for name, content in before.items())
+    curve = json.loads(after["lr.json"])
+    assert len(curve["lr"]) == len(curve["loss"]) == len(curve["smoothed"]) > 10
+    assert f"--set lr={curve['suggestion']:.1e}" in said

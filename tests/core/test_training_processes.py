@@ -20,12 +20,11 @@ KIT = Path(__file__).resolve().parents[1] / "trainingkit.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def call(*arguments, cwd=None):
+def call(*arguments):
     """Run a program to its end; one thread each, as several share the cores."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [str(part) for part in arguments],
-        cwd=cwd,
         env=environment,
         capture_output=True,
         text=True,
@@ -48,7 +47,9 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(root):
     call(sys.executable, KIT, "together", root)
-    call(*TORCHRUN, KIT, "together", root)
+    said = call(*TORCHRUN, KIT, "together", root)
+    (root / "stdout").write_text(said.stdout)
+    (root / "stderr").write_text(said.stderr)
     return [torch.load(root / f"world-{world}.pt", weights_only=True) for world in (1, 2)]
 
 
@@ -70,9 +71,9 @@ def test_batch_norm_of_one_s_own_images_differs(results):
     assert both != pytest.approx(alone, rel=1e-3)
 
 
+@pytest.mark.usefixtures("results")
 def test_a_layer_over_two_processes_is_torch_s_own_over_one(root):
     """Forward, gradients and running statistics, shares of five images and one, then of six and none that counts."""
-    call(*TORCHRUN, KIT, "layer", root)
     for case in ("uneven", "borrowed"):
         got = torch.load(root / f"layer-{case}.pt", weights_only=True)
         judge = nn.BatchNorm2d(3)
@@ -89,19 +90,18 @@ def test_a_layer_over_two_processes_is_torch_s_own_over_one(root):
         torch.testing.assert_close(got["variance"], judge.running_var)
 
 
-def test_the_command_in_two_processes_writes_and_says_everything_once(root, tmp_path):
-    settings = [part for name, value in SSD.items() for part in ("--set", f"{name}={value}")]
-    command = ["-m", "augsuite", "train", "ssd", root / "boxes", "--split", "5:4", "-o", tmp_path / "run", *settings]
-    done = call(*TORCHRUN, *command, "--json", cwd=tmp_path)
-    printed = json.loads(done.stdout)
-    record = json.loads((tmp_path / "run" / "record.json").read_text())
+@pytest.mark.usefixtures("results")
+def test_the_command_in_two_processes_writes_and_says_everything_once(root):
+    printed = json.loads((root / "stdout").read_text())
+    record = json.loads((root / "run" / "record.json").read_text())
     assert printed["metrics"] == record["metrics"]
     assert record["images"] == 10
-    assert done.stderr.count("train: 5 images") == 1
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert (root / "stderr").read_text().count("train: 5 images") == 1
+    lines = (root / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"run.json", "record.json", "metrics.jsonl", "model.pt", "predictions.json"}
+    names = {path.name for path in (root / "run").iterdir()}
+    assert {"run.json", "record.json", "metrics.jsonl", "model.pt", "predictions.json"} <= names
+    assert not [name for name in names if name.startswith(".")], "nobody left a part of a file"
 
 
 @pytest.mark.parametrize(
