@@ -102,7 +102,7 @@ def test_normalisation_of_the_policy_holds_for_both_parts(data, tmp_path):
         ("ssd", {"epoch": 3}, r"trainer ssd: unknown setting 'epoch'\. Did you mean 'epochs'\?"),
         ("ssd", {"lr": -1.0}, "trainer ssd: lr: "),
         ("ssd", {"size": -8}, "trainer ssd: size: "),
-        ("ssd", {"sizes": [[-0.1]]}, "trainer ssd: sizes: "),
+        ("ssd", {"sizes": [[-0.1]]}, "trainer ssd: sizes"),
         ("finetune", {"label_smoothing": 1.0}, "trainer finetune: label_smoothing: "),
     ],
 )
