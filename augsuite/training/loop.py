@@ -268,7 +268,9 @@ class Loop:
         if ends:
             done.lr, norm = self._stepper.take(done.step)
             done.step += 1
-        if self._ranging is None:
+        if self._ranging is not None:
+            done.loss_sum += float(value) * self.together
+        else:
             values = value if norm is None else torch.cat([value, norm.view(1).float()])
             done.loss_sum += self._guard.watch(values, batch, done.epoch, done.batch, self.together)
         done.batch += 1
