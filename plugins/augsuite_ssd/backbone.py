@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
 from torchvision.models.detection.ssd import SSDHead
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
@@ -34,7 +35,7 @@ class Pyramid(nn.Module):
         self.body = body
         wanted = [EXTRA_CHANNELS[min(row, len(EXTRA_CHANNELS) - 1)] for row in range(extra)]
         self.extra = nn.ModuleList(
-            _halve(inputs, outputs) for inputs, outputs in zip([channels[-1], *wanted], wanted, strict=False)
+            Halve(inputs, outputs) for inputs, outputs in zip([channels[-1], *wanted], wanted, strict=False)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -45,13 +46,24 @@ class Pyramid(nn.Module):
         return maps
 
 
-def _halve(inputs: int, outputs: int) -> nn.Sequential:
-    inner = outputs // 2
-    squeeze, halve = nn.Conv2d(inputs, inner, 1, bias=False), nn.Conv2d(inner, outputs, 3, 2, padding=1, bias=False)
-    return nn.Sequential(
-        *(squeeze, nn.BatchNorm2d(inner), nn.ReLU(inplace=True)),
-        *(halve, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)),
-    )
+class Halve(nn.Module):
+    """A 1x1 and a 3x3 convolution, each with batch norm and ReLU; the second halves the side of the map, rounded up."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Draw the initial weights from the global generator."""
+        super().__init__()
+        inner = outputs // 2
+        self.squeeze = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.squeezed = nn.BatchNorm2d(inner)
+        self.halve = nn.Conv2d(inner, outputs, 3, 2, padding=1, bias=False)
+        self.halved = nn.BatchNorm2d(outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(B, C, H, W)` to `(B, outputs, ceil(H / 2), ceil(W / 2))`."""
+        inner = F.relu(self.squeezed(self.squeeze(images)))
+        # Of one position either stride makes one. With 2, PyTorch 2.15 leaves parts of the gradient of the weights unset on a CPU in bf16.
+        stride = 1 if inner.shape[2:] == (1, 1) else 2
+        return F.relu(self.halved(F.conv2d(inner, self.halve.weight, stride=stride, padding=1)))
 
 
 def on_classifier(config: Config, classes: int, *, load: bool = True) -> Detector:

@@ -20,7 +20,6 @@ LARGE = {
     "ssd512_vgg16": torchvision_ssd.ssd512_vgg16,
     "ssdlite320_mobilenet_v3_large": torchvision_ssd.ssdlite320_mobilenet_v3_large,
 }
-SMALLEST = 32
 PUBLISHED = {
     "ssd300_vgg16": SSD300_VGG16_Weights.DEFAULT,
     "ssdlite320_mobilenet_v3_large": SSDLite320_MobileNet_V3_Large_Weights.DEFAULT,
@@ -36,10 +35,9 @@ def make_detector(config: Config, categories: int, *, load: bool = True) -> Dete
         load: whether to load the weights that the settings name; without them the network has the same layers.
 
     Raises:
-        ConfigError: for an unknown model, weights that cannot be had or do not fit, or settings that do not suit the model.
+        ConfigError: for an unknown model, weights that cannot be had or do not fit, or settings that do not suit the model,
+            such as a size that it cannot take.
     """
-    if 0 < config.size < SMALLEST:
-        raise ConfigError(f"ssd: size: {config.size} is too small for any of the networks. Set at least {SMALLEST}.")
     if config.model in SMALL:
         if config.backbone_weights != "none":
             raise ConfigError(f"ssd: {config.model} has no classifier underneath. Set backbone_weights to none.")
@@ -51,6 +49,14 @@ def make_detector(config: Config, categories: int, *, load: bool = True) -> Dete
         if config.model not in known:
             raise ConfigError(f"ssd: unknown model {config.model!r}. {nearest(config.model, [*SMALL, *LARGE, *known])}")
         detector = backbone.on_classifier(config, categories + 1, load=load)
+    for size in config.input_sizes or (side_of(config, detector),):
+        try:
+            detector.anchors(size, size)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"ssd: {config.model} cannot take images of {size} px ({reason}). Set size or input_sizes."
+            ) from error
     if config.class_loss == "focal":
         expect_background(detector, categories + 1)
     if load and config.weights != "none":

@@ -27,7 +27,7 @@ from augsuite_ssd.detection import Found, find
 from augsuite_ssd.detector import Detector
 from augsuite_ssd.losses import Targets, class_loss, focal_loss, giou_loss, offset_loss
 from augsuite_ssd.matching import Truth, make_targets
-from augsuite_ssd.models import make_detector, side_of
+from augsuite_ssd.models import SMALL, make_detector, side_of
 from augsuite_ssd.settings import Config
 
 __all__ = ["Config", "train"]
@@ -59,8 +59,8 @@ def train(
         metrics: dict[str, float] = {}
         detections: Detections | None = None
         for epoch in loop.epochs():
-            loop.model.train()
             for batch in loop.batches(epoch, (side, side)):
+                loop.model.train(takes_statistics(batch, loop, config))
                 height, width = batch.images.shape[1:3]
                 anchors = detector.anchors(height, width)
                 targets = make_targets(list(ignored.beside(batch)), (width, height), anchors, config.match_iou)
@@ -101,6 +101,12 @@ def with_anchors(config: Config, data: Dataset) -> Config:
     if not found:
         raise DataError(f"ssd: shapes auto needs boxes of {SUGGESTED} different shapes to train on. Name the shapes.")
     return msgspec.structs.replace(config, shapes=tuple(found[0].shapes))
+
+
+def takes_statistics(batch: Batch, loop: Loop, config: Config) -> bool:
+    """Whether batch norm may learn from a batch: a map of one position has no statistics of one image. TinySSD normalises no such map."""
+    together = config.sync_batch_norm and loop.world > 1  # then all processes must do the same
+    return len(batch) > 1 or together or config.model in SMALL
 
 
 def parameter_groups(model: nn.Module, config: Config) -> list[dict[str, object]]:

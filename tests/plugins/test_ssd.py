@@ -194,6 +194,13 @@ def test_ignored_boxes_move_with_the_image(tmp_path):
     assert second.ignored.shape == (0, 4)
 
 
+def test_a_last_batch_of_one_image_is_trained_on(blocks, tmp_path):
+    """The last maps of this network have one position: batch norm has no statistics of a single value."""
+    config = Config(model="mobilenet_v3_small", size=64, epochs=1, batch_size=11, device="cpu")
+    record, _ = run(blocks, tmp_path / "run", config)
+    assert record.images == 12
+
+
 def test_published_normalisation_reaches_training_and_file(blocks, tmp_path):
     config = Config(model="ssdlite320_mobilenet_v3_large", size=64, epochs=1, batch_size=6, device="cpu")
     run(blocks, tmp_path / "run", config)

@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 
 from augsuite.errors import ConfigError
+from augsuite_ssd.backbone import Halve
 from augsuite_ssd.detection import find
 from augsuite_ssd.detector import dry_run
 from augsuite_ssd.models import make_detector
@@ -154,6 +155,18 @@ def test_other_classes_get_new_class_heads_and_keep_the_rest(tmp_path):
             assert torch.equal(value, theirs[key]), key
 
 
+@pytest.mark.parametrize("kind", ["model.pt", "weights.safetensors"])
+def test_weights_of_a_run_of_ours_and_safetensors(kind, tmp_path):
+    source = make_detector(Config(width=16), 2)
+    if kind == "model.pt":
+        torch.save({"trainer": "ssd", "state": source.state_dict()}, tmp_path / kind)
+    else:
+        pytest.importorskip("safetensors.torch").save_file(source.state_dict(), tmp_path / kind)
+    torch.manual_seed(1)
+    network = make_detector(Config(width=16, weights=str(tmp_path / kind)), 2)
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in network.state_dict().items())
+
+
 def test_our_own_anchors_on_torchvisions_maps():
     network = make_detector(Config(model="ssdlite320_mobilenet_v3_large", shapes=((0.1, 0.2), (0.5, 0.5))), 1)
     logits, _ = network.eval()(torch.zeros(1, 3, 320, 320))
@@ -195,6 +208,25 @@ def test_classifiers_of_every_kind(name):
     assert all(part.grad is not None for part in network.parameters())
 
 
+def test_a_map_of_one_position_has_the_gradient_of_float32_in_bf16_too():
+    """PyTorch's own convolution of stride 2 leaves what it finds in memory, so memory is filled with NaN before."""
+    torch.manual_seed(0)
+    layer, images = Halve(64, 256), torch.randn(11, 64, 1, 1)
+    gradients = []
+    for low in (False, True):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = layer(images).float().square().mean()
+        litter = [torch.full((2**size,), torch.nan) for size in range(4, 20) for _ in range(6)]
+        del litter
+        loss.backward()
+        gradients.append(layer.halve.weight.grad.clone())
+    largest = gradients[0].abs().max().item()
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.0, atol=0.1 * largest)
+    gradients[1][:, :, 1, 1] = 0.0
+    assert not gradients[1].any(), "all but the middle look at the padding only"
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -207,7 +239,8 @@ def test_classifiers_of_every_kind(name):
         ({"model": "resnet18", "sizes": ((0.1,),)}, "need sizes of as many scales"),
         ({"weights": "nowhere.pt"}, "nowhere.pt: no such file"),
         ({"shapes": "auto"}, "Name the shapes"),
-        ({"size": 16}, "size: 16 is too small"),
+        ({"size": 16}, "tinyssd_fine cannot take images of 16 px"),
+        ({"model": "ssd300_vgg16", "input_sizes": (300, 128)}, "ssd300_vgg16 cannot take images of 128 px"),
     ],
 )
 def test_settings_that_cannot_be(config, message):
