@@ -202,7 +202,9 @@ def test_a_last_batch_of_one_image_is_trained_on(blocks, tmp_path):
 
 
 def test_published_normalisation_reaches_training_and_file(blocks, tmp_path):
-    config = Config(model="ssdlite320_mobilenet_v3_large", size=64, epochs=1, batch_size=6, device="cpu")
+    config = Config(
+        model="ssdlite320_mobilenet_v3_large", size=64, epochs=1, batch_size=6, device="cpu", precision="fp32"
+    )
     run(blocks, tmp_path / "run", config)
     saved = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     assert saved["mean"] == saved["std"] == [0.5, 0.5, 0.5]
