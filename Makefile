@@ -10,11 +10,11 @@ demo: .venv/.train
 	$(BIN)/augsuite convert datasets/shelf $(DEMO)/shelf-voc --to voc --overwrite
 	$(BIN)/augsuite study run datasets/shelf/study.yaml --out $(DEMO)/study
 
-# Lint, types and the whole test suite.
+# Lint, types and the whole test suite; a process of tests for each core, of up to 1 GB each.
 test: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: .venv/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/mypy

@@ -6,8 +6,17 @@ import os
 import signal
 from pathlib import Path
 
-import PIL.Image
-import pytest
+# Before anything imports torch or OpenCV, which read them then. Several processes of pytest share the cores.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(_name, "1")
+
+import PIL.Image  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 if os.environ.get("AUGSUITE_DATA"):
     # Some tests run commands in folders of their own, from which a relative path would lead elsewhere.
@@ -17,6 +26,12 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as a shell leaves it for what it runs in the background: processes
     signal.signal(signal.SIGINT, signal.default_int_handler)  # that tests start and interrupt would inherit that
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The longest first: of what several processes share, none is left alone with one of minutes at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture

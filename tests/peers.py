@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 PLACE = Path(__file__).resolve().parents[1] / ".pytest_cache" / "peers"
 _DONE = "made"
@@ -39,27 +40,26 @@ def peer_python(name: str, *requirements: str, borrow: bool = False) -> Path:
     folder = PLACE / f"{name}-{key}"
     python = folder / "bin" / "python"
     PLACE.mkdir(parents=True, exist_ok=True)
-    with FileLock(PLACE / f"{folder.name}.lock"):
-        if not (folder / _DONE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _run(name, sys.executable, "-m", "venv", str(folder))
-            if borrow:
-                library = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-                (library / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-            alone = ("--no-deps",) if borrow else ()
-            _run(
-                name,
-                str(python),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                *alone,
-                *requirements,
-            )
-            (folder / _DONE).write_text("\n".join(requirements), encoding="utf-8")
+    try:
+        with FileLock(PLACE / f"{folder.name}.lock", timeout=_PATIENCE_S):
+            if not (folder / _DONE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                _make(name, folder, requirements, borrow=borrow)
+                (folder / _DONE).write_text("\n".join(requirements), encoding="utf-8")
+    except Timeout:
+        pytest.skip(
+            f"the environment of {name} is being made by another process, which takes longer than {_PATIENCE_S} s"
+        )
     return python
+
+
+def _make(name: str, folder: Path, requirements: Sequence[str], *, borrow: bool) -> None:
+    _run(name, sys.executable, "-m", "venv", str(folder))
+    if borrow:
+        library = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+        (library / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run(name, *install, *(["--no-deps"] if borrow else []), *requirements)
 
 
 def run_peer(python: Path, code: str, *arguments: str | os.PathLike[str], home: Path) -> str:

@@ -34,7 +34,7 @@ TOKENS = [
     b"<image>", b'<box label="x">', b"</box>", b'points="1,2"', b'rle="1"', b"<track>", b'"polygon"', b'"mask"', b'"points":[[1,2]],',
     b'"images":', b'"id":0,', b'"id":"0",', b'"bbox":[1,2,3],', b'"iscrowd":2,', b"x" * 300,
 ]  # fmt: skip
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @st.composite

@@ -1,6 +1,6 @@
 import pickle
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -128,21 +128,21 @@ def test_a_stateful_loader_of_torchdata(feed, judge):
     assert before + told(second) == judge[0]
 
 
-def test_waiting_is_told_from_working():
+def test_waiting_is_told_from_working(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("augsuite.augment.loading.time", SimpleNamespace(perf_counter=lambda: now))
+
     def slow():
+        nonlocal now
         for _ in range(3):
-            time.sleep(0.05)
+            now += 0.75
             yield 1
 
     timer = WaitTimer()
     assert timer.wait_frac == 0
     for _ in timer(slow()):
-        pass
-    assert timer.wait_frac > 0.9
-    timer = WaitTimer()
-    for _ in timer([1, 2, 3]):
-        time.sleep(0.05)
-    assert timer.wait_frac < 0.1
+        now += 0.25
+    assert (timer.waited_s, timer.worked_s, timer.wait_frac) == (2.25, 0.75, 0.75)
 
 
 def test_normalized_on_is_what_torchvision_computes():

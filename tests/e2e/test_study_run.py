@@ -104,7 +104,7 @@ def test_killed_and_started_again_it_continues(tmp_path):
     started.wait()
     before = bench.records()
     assert 2 <= len(before) < 6
-    wait_for(lambda: not any(map(alive, workers)), seconds=10)
+    wait_for(lambda: not any(map(alive, workers)))
     finished = bench.records()  # a worker may have been writing its record as the parent died
     trained = len(bench.trained())
 

@@ -259,7 +259,7 @@ some_annotations = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(some_images, some_annotations, st.permutations(["info", "images", "annotations", "categories"])), min_size=1, max_size=3),
     st.booleans(),

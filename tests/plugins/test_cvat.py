@@ -455,7 +455,7 @@ ELEMENTS = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     inside=st.lists(st.one_of(st.sampled_from(SHAPES), ELEMENTS), max_size=5),
     meta=st.one_of(st.just(META), ELEMENTS),

@@ -410,7 +410,7 @@ SOUND = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     shapes=st.lists(st.one_of(SOUND, SHAPES), max_size=5),
     more=st.dictionaries(
