@@ -1,6 +1,9 @@
 """Do studies keep their promise? How often they claim an effect where there is none, and whether their intervals hold the truth.
 
-    python bench/validity.py [--studies 2000] [--json FILE]
+    python bench/validity.py [--studies 2000] [--train | --real STUDIES] [--json FILE]
+
+With `--real`, the finished studies in a folder (`studies`) are judged as well, those of `docs/studies` whose answer is known;
+`--train` trains first what is missing of them, an hour or so on two cores. The simulated part:
 
 The numbers of runs are drawn, the judgement is the one that `augsuite study` makes: paired t tests with Holm's correction at several
 numbers of seeds; seeds added until the answer is clear, looked at after every batch of seeds; and intervals over seeds and images.
@@ -18,11 +21,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import known_truth as real
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from augsuite.study.bootstrap import joint
 from augsuite.study.effects import Effect, measure
@@ -34,6 +37,8 @@ Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 ARMS = ("none", "a", "b", "c")
 UNTIL = 0.5
+ENOUGH = 20
+"""Real studies of one policy twice, at least."""
 
 NOISES: Mapping[str, Noise] = {
     "normal": lambda rng, count: rng.normal(0, 0.8, count),
@@ -120,8 +125,8 @@ def simulated(studies: int) -> list[Found]:
                     "method": method,
                     "differences": name,
                     "studies": count,
-                    "claims": _share(claims, count),
-                    "coverage": _share(held, len(intervals)),
+                    "claims": real.share(claims, count),
+                    "coverage": real.share(held, len(intervals)),
                     "shows_2_points": sum(effect.verdict == "helps" for effect in truth) / len(truth),
                     "wrong_sign": sum(effect.verdict == "hurts" for effect in truth) / len(truth),
                     "seeds": float(np.mean([len(effect.seeds) for effect in truth])),
@@ -130,20 +135,49 @@ def simulated(studies: int) -> list[Found]:
     return rows
 
 
-def _share(count: int, of: int) -> Found:
-    interval = stats.binomtest(count, of).proportion_ci(0.95, "exact")
-    return {"share": count / of, "low": float(interval.low), "high": float(interval.high)}
+def judged(studies: Path) -> Found:
+    """What the finished studies in a folder say where the answer is known."""
+    finished = {name: found for name in real.STUDIES if (found := real.read(studies / name)) is not None}
+    return {
+        "false_claims": real.false_claims(finished),
+        "signs": real.signs(finished),
+        "pairing": real.pairing(finished),
+        "over_training": {name: real.over_training(found) for name, found in finished.items() if name == real.MEASURED},
+        "effects": {name: real.effects(found) for name, found in finished.items()},
+    }
 
 
-def goals(rows: list[Found]) -> dict[str, Found]:
-    """Of the normal differences, for which the promise is made: at most 5 % of the studies claim, 95 % of the intervals hold."""
+def goals(rows: list[Found], found: Found | None = None) -> dict[str, Found]:
+    """What was promised, and whether it is kept.
+
+    Of simulated studies those with normal differences count, for which the promise is made: at most 5 % of them claim an effect, 95 % of
+    the intervals hold. Of real ones: the same of all studies of one policy twice together, at least 20 of them, and every sign.
+    """
     said = {}
     for row in rows:
         if row["differences"] == "normal":
-            claims, covers = row["claims"], row["coverage"]
-            said[f"claims.{row['method']}"] = {"value": claims, "goal": "<= 0.05", "met": claims["low"] <= LEVEL}
-            said[f"coverage.{row['method']}"] = {"value": covers, "goal": ">= 0.95", "met": covers["high"] >= 1 - LEVEL}
+            said |= _promised(row["method"], row["claims"], row["coverage"])
+    for row in found["false_claims"] if found else ():
+        if row["study"] == "together":
+            said |= _promised(f"real, {row['seeds']} seeds", row["claims"], row["coverage"])
+            count = {"value": row["studies"], "goal": ">= 20", "met": row["studies"] >= ENOUGH}
+            said[f"studies.real, {row['seeds']} seeds"] = count
+    for row in found["signs"] if found else ():
+        value = {key: row[key] for key in ("effect", "low", "high", "verdict")}
+        goal = {1: "helps", -1: "hurts", 0: "not shown"}[row["sign"]]
+        said[f"sign.{row['study']}.{row['arm']}: {row['because']}"] = {
+            "value": value,
+            "goal": goal,
+            "met": row["found"],
+        }
     return said
+
+
+def _promised(name: str, claims: Found, covers: Found) -> dict[str, Found]:
+    return {
+        f"claims.{name}": {"value": claims, "goal": "<= 0.05", "met": claims["low"] <= LEVEL},
+        f"coverage.{name}": {"value": covers, "goal": ">= 0.95", "met": covers["high"] >= 1 - LEVEL},
+    }
 
 
 def show(rows: list[Found]) -> None:
@@ -164,15 +198,74 @@ def show(rows: list[Found]) -> None:
     Console(file=sys.stderr, width=150).print(table)
 
 
+def show_real(found: Found) -> None:
+    """The tables of what real studies say."""
+    claims = Table("one policy twice", "seeds", "studies", "claims", "intervals that hold 0")
+    for row in found["false_claims"]:
+        shares = [f"{s['share']:.1%} [{s['low']:.1%}, {s['high']:.1%}]" for s in (row["claims"], row["coverage"])]
+        claims.add_row(row["study"], str(row["seeds"]), str(row["studies"]), *shares)
+    signs = Table("known truth", "arm", "because", "must", "effect", "seeds", "verdict")
+    for row in found["signs"]:
+        must = {1: "help", -1: "hurt", 0: "show nothing"}[row["sign"]]
+        signs.add_row(
+            row["study"], row["arm"], row["because"], must, _interval(row), str(row["seeds"]), str(row["verdict"])
+        )
+    pairs = Table("pairing", "arm", "seeds", "paired ±", "unpaired ±", "times as wide", "times the noise")
+    for row in found["pairing"]:
+        widths = (
+            f"{row['paired']:.2f}",
+            f"{row['unpaired']:.2f}",
+            f"{row['width_ratio']:.2f}",
+            f"{row['noise_ratio']:.2f}",
+        )
+        pairs.add_row(row["study"], row["arm"], str(row["seeds"]), *widths)
+    tables = [claims, signs, pairs]
+    for name, rows in found["over_training"].items():
+        epochs = list(dict.fromkeys(row["epoch"] for row in rows))
+        longer = Table(f"{name}: epoch", *map(str, epochs))
+        for arm in dict.fromkeys(row["arm"] for row in rows):
+            longer.add_row(arm, *(_interval(row) for row in rows if row["arm"] == arm))
+        tables.append(longer)
+    for name, rows in found["effects"].items():
+        table = Table(name, "effect", "seeds", "verdict")
+        for row in rows:
+            table.add_row(row["arm"], _interval(row), str(row["seeds"]), row["verdict"])
+        tables.append(table)
+    console = Console(file=sys.stderr, width=180)
+    for table in tables:
+        console.print(table)
+
+
+def _interval(row: Found) -> str:
+    if row["low"] is None:
+        return f"{row['effect']:+.1f}"
+    return f"{row['effect']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+
+
 def main() -> None:
-    """Simulate, show, and say which goals are met."""
+    """Simulate, train or read, show, and say which goals are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="of each kind; fewer where they cost more")
+    parser.add_argument(
+        "--studies", type=int, default=2000, help="of each simulated kind; fewer where they cost more; 0 for none"
+    )
+    parser.add_argument("--real", type=Path, help="judge the finished studies in this folder, too")
+    parser.add_argument(
+        "--train", action="store_true", help="train what is missing of them first, in the folder studies"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here; - for stdout")
     asked = parser.parse_args()
-    rows = simulated(asked.studies)
-    found = {"simulated": rows, "goals": goals(rows)}
-    show(rows)
+    if asked.train and asked.real:
+        parser.error("--train works in the folder studies, and judges it: leave --real out.")
+    rows = simulated(asked.studies) if asked.studies else []
+    found: Found = {"simulated": rows}
+    if rows:
+        show(rows)
+    if asked.train:
+        real.train(real.STUDIES)
+    if asked.train or asked.real:
+        found["real"] = judged(asked.real or real.ROOT / "studies")
+        show_real(found["real"])
+    found["goals"] = goals(rows, found.get("real"))
     for name, goal in found["goals"].items():
         print(f"{'met' if goal['met'] else 'MISSED'}: {name} {goal['goal']}", file=sys.stderr)
     if asked.json is not None:

@@ -238,7 +238,10 @@ def read_labels(path: Path, data: Dataset) -> LabelScores:
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise DataError(f"{path}: line {number}: expected {len(header)} cells as in the header, got {len(row)}.")
-    images = _images(path.name, _named([row[0] for row in rows]), np.arange(len(rows)), data)
+    listed = [row[0] for row in rows]
+    images = np.arange(len(rows))
+    if listed != data.images.names.tolist():  # else as written: images of two splits may have one name
+        images = _images(path.name, _named(listed), images, data)
     order = np.argsort(images, kind="stable")
     if (np.diff(images[order]) == 0).any():
         twice = rows[int(order[:-1][np.diff(images[order]) == 0][0])][0]

@@ -156,3 +156,17 @@ def test_labels_with_scores_of_any_format(data):
     assert found.scores[:, [0, 2]].tolist() == [[0, 0.5], [0.75, 0]]
     with pytest.raises(DataError, match=r"p: 4 of 4 annotations have no score"):
         labels_of(data, data, "p")
+
+
+def test_images_of_two_splits_may_share_a_name(tmp_path):
+    data = Dataset(
+        Images.of(["0.png", "1.png", "0.png"], splits=["train", "train", "test"]),
+        Categories.of(["a", "b"]),
+        Annotations.of([0, 1, 2], [0, 1, 1]),
+    )
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    write_labels(tmp_path / "p.csv", data, scores)
+    np.testing.assert_array_equal(read_labels(tmp_path / "p.csv", data).scores, scores)
+    (tmp_path / "p.csv").write_text("image,predicted,score\n0.png,a,0.9\n1.png,b,0.8\n")
+    with pytest.raises(DataError, match=r"0\.png: no such image in the dataset, or several"):
+        read_labels(tmp_path / "p.csv", data)
