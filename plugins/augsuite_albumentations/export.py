@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from augsuite.augment import Policy, Step
-from augsuite.augment.exporting import Call, RefusedError, Values, translate
+from augsuite.augment.exporting import Call, Option, RefusedError, Values, flat, translate
 from augsuite.augment.pipelines import Exported
+from augsuite.augment.steps import transforms_of
 from augsuite.augment.transforms import declaration, instance
 from augsuite_albumentations import pixel
 
@@ -20,13 +21,13 @@ albumentations = pixel.albumentations  # type: ignore[attr-defined]  # imported 
 
 def export(policy: Policy) -> Exported:
     """Make a live `Compose` whose boxes are corners in pixels and whose labels are called `labels`."""
-    calls, unknown = translate(policy, lambda step: [_call(step)])
+    calls, unknown = translate(policy, lambda step: [_call(step)], _one_of)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Got processor for bboxes, but no transform"
         )  # colours alone: boxes pass through
         pipeline = albumentations.Compose(
-            [getattr(albumentations, name)(**values) for name, values in calls],
+            list(map(_made, calls)),
             bbox_params=albumentations.BboxParams(
                 format="pascal_voc",
                 label_fields=["labels"],
@@ -36,11 +37,43 @@ def export(policy: Policy) -> Exported:
             ),
         )
     notes = []
-    if sum(declaration(step.do).kind == "geometric" for step in policy.steps) > 1 and policy.min_visible_frac:
+    if sum(_moves(step) for step in policy.steps) > 1 and policy.min_visible_frac:
         notes.append("min_visible_frac is judged there at each step, against the step before")
-    if any(name == "CenterCrop" for name, _ in calls):
+    names = {name for name, _ in flat(calls)}
+    if "CenterCrop" in names:
         notes.append("where the margin of center_crop is odd, it lies one pixel further left and up there")
+    if "CoarseDropout" in names:
+        notes.append(
+            "holes of coarse_dropout are half a pixel smaller there, and boxes are cut to whole pixels, and where a whole side is hidden"
+        )
     return Exported(pipeline, json.dumps(pipeline.to_dict(), indent=2) + "\n", unknown, notes)
+
+
+def _moves(step: Step) -> int:
+    """How many geometric transforms a step may stand for."""
+    names = transforms_of([step])
+    return sum(declaration(name).kind == "geometric" for name in names)
+
+
+def _made(call: Call) -> Any:
+    name, values = call
+    if "transforms" in values:
+        values = {**values, "transforms": list(map(_made, values["transforms"]))}
+    return getattr(albumentations, name)(**values)
+
+
+def _one_of(options: Sequence[Option], chance: float) -> Call:
+    """There the p of an option is its weight, and once it is chosen it happens."""
+    most = max(option.weight for option in options)
+    chosen: list[Call] = []
+    for option in options:
+        weight = option.weight / most
+        if len(option.calls) == 1 and option.calls[0][1].get("p", 1.0) == 1.0:
+            name, values = option.calls[0]
+            chosen.append((name, {**values, "p": weight}))
+        else:
+            chosen.append(("Sequential", {"transforms": option.calls, "p": weight}))
+    return "OneOf", {"transforms": chosen, "p": chance}
 
 
 def _call(step: Step) -> Call:
@@ -119,6 +152,19 @@ def _pad(values: Values) -> Call:
     return "PadIfNeeded", {**sides, "position": place, "fill": tuple(values["fill"])}
 
 
+def _coarse_dropout(values: Values) -> Call:
+    heights, widths = tuple(values["height_frac"]), tuple(values["width_frac"])
+    if max(*heights, *widths) >= 1:
+        raise RefusedError("CoarseDropout takes a share of 1 for one pixel")
+    fill = values["fill"]
+    return "CoarseDropout", {
+        "num_holes_range": tuple(values["holes"]),
+        "hole_height_range": heights,
+        "hole_width_range": widths,
+        "fill": "random" if fill is None else tuple(fill),
+    }
+
+
 _EQUAL: Mapping[str, Callable[[Values], Call]] = {
     "transpose": lambda _: ("Transpose", {}),
     "rot90": _rot90,
@@ -137,10 +183,19 @@ _EQUAL: Mapping[str, Callable[[Values], Call]] = {
     "contrast": lambda values: _jitter(contrast=values["factor"]),
     "saturation": lambda values: _jitter(saturation=values["factor"]),
     "hue": lambda values: _jitter(hue_deg=values["hue_deg"]),
+    "coarse_dropout": _coarse_dropout,
     "normalize": lambda values: ("Normalize", {"mean": tuple(values["mean"]), "std": tuple(values["std"])}),
 }
 
+_SPACE = "its operations are not all there"
 _WHY = {
+    "randaugment": _SPACE,
+    "trivialaugment": _SPACE,
+    "augmix": _SPACE,
+    "random_erasing": "Erasing draws width / height uniformly, not in the logarithm",
+    "perspective": "Perspective enlarges a part, and here the corners move inwards",
+    "elastic": "ElasticTransform displaces every pixel by filtered noise, and here it is a spline",
+    "grid_distortion": "GridDistortion shifts whole lines of its grid",
     "crop": "RandomResizedCrop needs a resize right after it",
     "expand": "there is no zooming out to a random place",
     "iou_crop": "there is no crop by the overlap with a box",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,23 +16,19 @@ import msgspec
 from augsuite.augment.pipelines import Loaded
 from augsuite.errors import ConfigError
 from augsuite_albumentations import SUMMARIES, UNAVAILABLE, pixel
+from augsuite_albumentations.equals import EQUAL, NOTES, WHY, RefusedError, Steps, Values
 from augsuite_albumentations.pixel import one_line
 
 albumentations = pixel.albumentations  # type: ignore[attr-defined]  # imported there, with its look for updates turned off
 
-Values = Mapping[str, Any]
-Steps = list[dict[str, Any]]
-
 _LINEAR = {1: "INTER_LINEAR", 3: "INTER_AREA", 5: "INTER_LINEAR_EXACT"}
 _NAMES = {0: "INTER_NEAREST", 2: "INTER_CUBIC", 4: "INTER_LANCZOS4", 6: "INTER_NEAREST_EXACT"}
-_BORDERS = {1: "BORDER_REPLICATE", 2: "BORDER_REFLECT", 3: "BORDER_WRAP", 4: "BORDER_REFLECT_101"}
 _INLINE = {"Compose", "ReplayCompose", "Sequential"}
 _BROKEN = "__error__"
 _NOTHING = {"NoOp", "ToTensorV2"}
-
-
-class RefusedError(Exception):
-    """Why one transform has no equivalent."""
+_CHOICES = frozenset({"OneOf", "OneOrOther"})
+_SEVERAL = frozenset({"SomeOf", "RandomOrder"})
+_MOST = 120  # lists that several transforms out of some are written as: five in any order
 
 
 def load(given: Any) -> Loaded:
@@ -65,7 +64,9 @@ def _part(given: Any) -> dict[str, Any]:
         if not isinstance(given, albumentations.BaseCompose):
             return {**part, _BROKEN: (str(error).splitlines() or [type(error).__name__])[0]}
         boxes = getattr(given, "processors", {}).get("bboxes")
-        settings = {"bbox_params": boxes.params.to_dict_private()} if boxes else {}
+        settings = {key: getattr(given, key) for key in ("n", "replace") if hasattr(given, key)}
+        if boxes:
+            settings["bbox_params"] = boxes.params.to_dict_private()
         return {**part, **settings, "transforms": [_part(one) for one in given.transforms]}
     return saved
 
@@ -101,6 +102,8 @@ class _Found:
                 steps += _together(inner, float(values.get("p", 1.0)), name)
             elif name in _CHOICES:
                 steps += self._choice(name, values, at)
+            elif name in _SEVERAL:
+                steps += self._several(name, values, at)
             else:
                 self.total += 1
                 try:
@@ -130,24 +133,49 @@ class _Found:
             step["weights"] = weighted
         return [{**step, **({"p": chance} if chance != 1 else {})}]
 
+    def _several(self, name: str, values: Values, where: str) -> Steps:
+        """`SomeOf`, which keeps their order, and `RandomOrder`: each way to choose as a list of its own."""
+        inner = values.get("transforms") or []
+        parts = [self.walk([one], f"{where}.transforms[{place}]") for place, one in enumerate(inner)]
+        count, ordered, again = int(values.get("n", 1)), name == "RandomOrder", bool(values.get("replace", False))
+        size = len(inner)
+        if (size**count if again else math.perm(size, count) if ordered else math.comb(size, count)) > _MOST:
+            self.unknown.append(
+                f"{where} ({name}): {count} of {size} can be chosen in more than {_MOST} ways, and here each is a list of its own"
+            )
+            return []
+        chosen = itertools.product(range(size), repeat=count) if again else itertools.permutations(range(size), count)
+        # All of these are as likely; where order does not matter, several of them are the same list.
+        ways = Counter(one if ordered else tuple(sorted(one)) for one in chosen)
+        options = {" + ".join(f"{place + 1} {_name(inner[place])}" for place in one) or "nothing": one for one in ways}
+        step: dict[str, Any] = {
+            "do": "sub_policies",
+            "policies": {key: [step for place in one for step in parts[place]] for key, one in options.items()},
+        }
+        weights = {key: ways[one] for key, one in options.items()}
+        if len(set(weights.values())) > 1:
+            step["weights"] = weights
+        chance = float(values.get("p", 1.0))
+        return [{**step, **({"p": chance} if chance != 1 else {})}]
+
     def _translated(self, name: str, values: Values, where: str) -> Steps:
         if _BROKEN in values:
             raise RefusedError(f"albumentations cannot save it: {values[_BROKEN].rstrip('.')}")
-        if name in _WHY:
-            raise RefusedError(_WHY[name])
+        if name in WHY:
+            raise RefusedError(WHY[name])
         if name in _NOTHING:
             if name != "NoOp":
                 self.notes.append(f"{where}: left out; a loader makes tensors of what a policy gives")
             return []
         full, own = _parameters(name, values)
         chance = float(values.get("p", full["p"]))
-        if name in _EQUAL:
-            if name == "CenterCrop":
-                self.notes.append(f"{where}: where the margin is odd, it lies one pixel further right and down here")
+        if name in EQUAL:
             interpolation = full.get("interpolation", 1)
             if interpolation not in _LINEAR:
                 self.notes.append(f"{where}: resamples linearly, not by {_NAMES.get(interpolation, interpolation)}")
-            steps = _EQUAL[name](full)
+            steps = EQUAL[name](full)
+            if name in NOTES:
+                self.notes.append(f"{where}: {NOTES[name]}")
             return _together(steps, chance, name)
         if name in UNAVAILABLE:
             raise RefusedError(UNAVAILABLE[name])
@@ -228,150 +256,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _tuples(each) for key, each in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-# Transforms that mean the same
-
-
-def _fill(values: Values) -> list[int]:
-    fill = values.get("fill", 0)
-    color = list(fill) if isinstance(fill, list | tuple) else [fill] * 3
-    if len(color) != 3 or any(value != int(value) for value in color):
-        raise RefusedError(f"fill {fill}, and a fill here is three whole numbers")
-    return [int(value) for value in color]
-
-
-def _constant(values: Values) -> None:
-    mode = values.get("border_mode", 0)
-    if mode:
-        raise RefusedError(f"border_mode {_BORDERS.get(mode, mode)}, and what comes from outside has one colour here")
-
-
-def _either_way(name: str, limits: Sequence[float]) -> float:
-    low, high = (float(value) for value in limits)
-    if low != -high:
-        raise RefusedError(f"{name} from {low:g} to {high:g}, and here it is the same either way")
-    return high + 0.0  # of -0.0 it makes 0.0
-
-
-def _rotate(values: Values) -> Steps:
-    _constant(values)
-    if values["crop_border"]:
-        raise RefusedError("crop_border, and the canvas keeps its size here")
-    if values["rotate_method"] != "largest_box":
-        raise RefusedError("rotate_method ellipse; say `box_from: ellipse` in the policy instead")
-    return [{"do": "rotate", "max_deg": _either_way("limit", values["limit"]), "fill": _fill(values)}]
-
-
-def _affine(values: Values) -> Steps:
-    _constant(values)
-    for name in ("fit_output", "balanced_scale"):
-        if values.get(name):
-            raise RefusedError(f"{name}, which has no equal here")
-    scales, shears = values["scale"], values["shear"]
-    if scales["x"] != scales["y"] or (not values["keep_ratio"] and scales["x"][0] != scales["x"][1]):
-        raise RefusedError("it scales width and height apart; with keep_ratio=True it would be `affine`")
-    pixels = values["translate_px"]
-    if pixels is not None and any(value for axis in pixels.values() for value in axis):
-        raise RefusedError("translate_px; a shift here is a share of the side: use translate_percent")
-    shares = values["translate_percent"] or {"x": [0, 0], "y": [0, 0]}
-    turn, shear = _either_way("rotate", values["rotate"]), _either_way("shear.x", shears["x"])
-    if any(shears["y"]):
-        raise RefusedError("shear along y")
-    if turn and shear:
-        raise RefusedError("it turns before it shears, and `affine` shears before it turns; use two transforms")
-    return [
-        {
-            "do": "affine",
-            "rotate_deg": turn,
-            "translate_frac": [_either_way(f"translate_percent.{axis}", shares[axis]) for axis in ("x", "y")],
-            "scale": scales["x"],
-            "shear_deg": shear,
-            "fill": _fill(values),
-        }
-    ]
-
-
-def _shift_scale_rotate(values: Values) -> Steps:
-    scale = [1 + float(value) for value in values["scale_limit"]]
-    shares = {"x": values["shift_limit_x"], "y": values["shift_limit_y"]}
-    # It is an Affine whose two scales are drawn apart.
-    rest = {"rotate": values["rotate_limit"], "shear": {"x": [0, 0], "y": [0, 0]}, "keep_ratio": False}
-    return _affine(
-        {**values, **rest, "scale": {"x": scale, "y": scale}, "translate_percent": shares, "translate_px": None}
-    )
-
-
-def _center_crop(values: Values) -> Steps:
-    if values["pad_if_needed"]:
-        _constant(values)
-        if values["pad_position"] != "center":
-            raise RefusedError(f"pad_position {values['pad_position']}")
-    return [{"do": "center_crop", "size": [values["width"], values["height"]], "fill": _fill(values)}]
-
-
-def _side(do: str, values: Values) -> Steps:
-    longest = values["max_size"]
-    if values["max_size_hw"] is not None or longest is None:
-        raise RefusedError("max_size_hw, and here one side has a length")
-    step: dict[str, Any] = {"do": do, "sizes": longest if isinstance(longest, list) else [longest]}
-    return [{**step, "most": None} if do == "resize_short" else step]
-
-
-def _pad(values: Values) -> Steps:
-    _constant(values)
-    place = {"center": "center", "top_left": "corner", "random": "random"}.get(values["position"])
-    if place is None:
-        raise RefusedError(f"position {values['position']}")
-    least = [values["min_width"], values["min_height"]]
-    multiples = {values["pad_width_divisor"], values["pad_height_divisor"]}
-    if len(multiples) > 1 or (None in least and any(least)):
-        raise RefusedError("width and height have different rules")
-    least = [1 if side is None else side for side in least]
-    return [{"do": "pad", "least": least, "multiple": multiples.pop() or 1, "place": place, "fill": _fill(values)}]
-
-
-def _resized_crop(values: Values) -> Steps:
-    height, width = values["size"]
-    return [
-        {"do": "crop", "area_frac": values["scale"], "ratio": values["ratio"]},
-        {"do": "resize", "size": [width, height]},
-    ]
-
-
-def _normalize(values: Values) -> Steps:
-    if values["normalization"] != "standard" or values["max_pixel_value"] != 255:
-        raise RefusedError("only the standard normalisation of values from 0 to 255 has an equal")
-    mean, std = values["mean"], values["std"]
-    if len(mean) != 3 or len(std) != 3:
-        raise RefusedError("mean and std are three numbers each")
-    return [{"do": "normalize", "mean": mean, "std": std}]
-
-
-_EQUAL: Mapping[str, Callable[[Values], Steps]] = {
-    "HorizontalFlip": lambda _: [{"do": "hflip"}],
-    "VerticalFlip": lambda _: [{"do": "vflip"}],
-    "Resize": lambda values: [{"do": "resize", "size": [values["width"], values["height"]]}],
-    "RandomResizedCrop": _resized_crop,
-    "Transpose": lambda _: [{"do": "transpose"}],
-    "RandomRotate90": lambda _: [{"do": "rot90"}],
-    "D4": lambda _: [{"do": "rot90"}, {"do": "hflip", "p": 0.5}],
-    "SquareSymmetry": lambda _: [{"do": "rot90"}, {"do": "hflip", "p": 0.5}],
-    "CenterCrop": _center_crop,
-    "LongestMaxSize": lambda values: _side("resize_long", values),
-    "SmallestMaxSize": lambda values: _side("resize_short", values),
-    "PadIfNeeded": _pad,
-    "Rotate": _rotate,
-    "Affine": _affine,
-    "ShiftScaleRotate": _shift_scale_rotate,
-    "Normalize": _normalize,
-}
-
-_CHOICES = frozenset({"OneOf", "OneOrOther"})
-
-_WHY: Mapping[str, str] = {
-    "SomeOf": "several of some options are chosen at once, and here one is",
-    "RandomOrder": "the order is drawn, and here it is fixed",
-    "Mosaic": "its other images come with each call; the step mosaic takes them from the dataset",
-    "Lambda": "a function cannot be written into a policy",
-}

@@ -39,6 +39,11 @@ class OneOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def _options(self) -> tuple[Step, ...]:
         return _read(self.steps, "")
 
+    @property
+    def options(self) -> Mapping[str, Sequence[Step]]:
+        """Name of an option -> its steps."""
+        return {step.id: (step,) for step in self._options}
+
     def names(self) -> Iterable[str]:
         """The transforms that it may choose."""
         return transforms_of(self._options)
@@ -78,6 +83,11 @@ class SubPolicies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             name: _bundled(given, name) if isinstance(given, str) else _read(given, f"policies.{name}: ")
             for name, given in self.policies.items()
         }
+
+    @property
+    def options(self) -> Mapping[str, Sequence[Step]]:
+        """Name of an option -> its steps."""
+        return self._options
 
     def names(self) -> Iterable[str]:
         """The transforms that it may choose."""
