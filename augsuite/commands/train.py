@@ -90,6 +90,7 @@ def train(
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     config = parse_settings(pairs)
     settings_of(trainer, config)  # before any file is read
+    registry.load(spec.train, f"trainer {trainer}", spec.extra)  # and so is a package missed
     chosen = policy(policy_name)
     main = processes.rank() == 0
     name = f"{trainer}-{Path(dataset).name}-{chosen.name}-{seed}"
