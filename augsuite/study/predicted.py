@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         after: the arm's.
         up: seeds in which the arm is better.
         down: seeds in which it is worse.
+        seed: the one whose change is nearest to the mean of all; of equal ones the first.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     after: float
     up: int
     down: int
+    seed: int
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,17 +143,6 @@ def changes(predicted: Mapping[str, Mapping[int, Predicted]], reference: str, va
         moved = (after - before).mean(axis=0)
         rows = np.flatnonzero(np.isfinite(moved))
         order = rows[np.argsort(-moved[rows], kind="stable")]
-
-        def image(row: int, before: NDArray[np.float64] = before, after: NDArray[np.float64] = after) -> Image:
-            return Image(
-                name=str(val.images.names[row]),
-                row=row,
-                before=float(before[:, row].mean()),
-                after=float(after[:, row].mean()),
-                up=int((after[:, row] > before[:, row]).sum()),
-                down=int((after[:, row] < before[:, row]).sum()),
-            )
-
         gained, lost = order[moved[order] > 0], order[moved[order] < 0]
         found.append(
             Changes(
@@ -159,8 +150,24 @@ def changes(predicted: Mapping[str, Mapping[int, Predicted]], reference: str, va
                 better=len(gained),
                 worse=len(lost),
                 same=len(rows) - len(gained) - len(lost),
-                gains=[image(int(row)) for row in gained[:_SHOWN]],
-                losses=[image(int(row)) for row in lost[::-1][:_SHOWN]],
+                gains=[_image(val, row, seeds, before[:, row], after[:, row]) for row in gained[:_SHOWN].tolist()],
+                losses=[_image(val, row, seeds, before[:, row], after[:, row]) for row in lost[::-1][:_SHOWN].tolist()],
             )
         )
     return found
+
+
+def _image(
+    val: Dataset, row: int, seeds: Sequence[int], before: NDArray[np.float64], after: NDArray[np.float64]
+) -> Image:
+    """What became of one image; `before` and `after` are its values, `(S,)` over `seeds`."""
+    moved = after - before
+    return Image(
+        name=str(val.images.names[row]),
+        row=row,
+        before=float(before.mean()),
+        after=float(after.mean()),
+        up=int((moved > 0).sum()),
+        down=int((moved < 0).sum()),
+        seed=seeds[int(np.abs(moved - moved.mean()).argmin())],
+    )

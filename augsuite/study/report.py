@@ -1,40 +1,64 @@
-"""The report: one HTML file that needs nothing else, and the same findings as JSON."""
+"""The report: one HTML file that needs nothing else, and the same findings as Markdown and as JSON."""
 
 from __future__ import annotations
 
-import base64
-import io
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import PIL.Image
 import yaml
 from markupsafe import Markup
 
-from augsuite.augment import Policy
-from augsuite.dataset import Dataset, Sample
-from augsuite.dataset.colors import class_color
-from augsuite.study import charts
-from augsuite.study.effects import Effect
+from augsuite.study import charts, report_charts
+from augsuite.study.effects import Effect, contrast, correct
 from augsuite.study.file import Study
+from augsuite.study.report_machine import machine, trained_on
+from augsuite.study.report_pictures import Album, changed_most, legend, strips
+from augsuite.study.report_tables import (
+    by_strength,
+    cost_table,
+    main_table,
+    matrix,
+    pairs,
+    size_names,
+)
+from augsuite.study.report_words import Said, duration, headline, listed, question, signed, span, statistics, verdicts
 from augsuite.study.session import write_json
 from augsuite.study.store import State, Store
-from augsuite.study.summary import MARKS, Arm, Summary, interval, number, table
+from augsuite.study.summary import MARKS, Summary, number
 
-_SHOWN = 6  # pictures per arm
-_SIDE = 200  # pixels of a picture's longer side: twice what is shown, for dense screens
-_MINUTE = 60
+_SAID = 10  # sentences that are shown at once
+_CURVES = 4  # values whose curves are drawn
+_NARROWING = 8  # arms
+
+
+class Report(Summary, frozen=True, kw_only=True):
+    """`report.json`: what a study found, and what the report says beyond that.
+
+    Attributes:
+        question: in a sentence.
+        headline: the finding in a sentence.
+        verdicts: a sentence on each arm; what was shown first.
+        machine: that on which the report was written.
+        trained_on: where the runs were trained.
+        made: when the report was written, UTC.
+    """
+
+    question: str
+    headline: str
+    verdicts: list[Said]
+    machine: dict[str, str]
+    trained_on: str
+    made: str
 
 
 def write_report(summary: Summary, store: Store, study: Study) -> Path:
-    """Write `report.html` and `report.json` into a study's folder.
+    """Write `report.html`, `report.md` and `report.json` into a study's folder.
 
     Args:
         summary: what was found.
@@ -44,177 +68,216 @@ def write_report(summary: Summary, store: Store, study: Study) -> Path:
     Returns:
         The path of the HTML file.
     """
-    write_json(store.folder / "report.json", summary)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("augsuite.study", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"interval": interval, "number": number}
     state = summary.state
-    page = environment.get_template("report.html.j2").render(
-        summary=summary,
-        state=state,
-        shades=MARKS,
+    report = Report(
+        **{name: getattr(summary, name) for name in summary.__struct_fields__},
+        question=question(state),
         headline=headline(summary),
-        sentences=[(MARKS[arm.effect.verdict], _safe(sentence(arm, state))) for arm in summary.arms if arm.effect],
-        forest=_forest([arm.effect for arm in summary.arms if arm.effect], state),
-        table=table(summary),
-        marks=[MARKS[arm.effect.verdict] if arm.effect else "reference" for arm in summary.arms],
-        curves=_curves(state, store),
-        explored=_matrix(summary.explored, state),
-        classes=_matrix(summary.classes, state, cut=f"{state.metric}/"),
-        strips=strips(study.train, {name: arm.policy for name, arm in study.arms.items()}),
-        legend=[(str(name), f"rgb{class_color(row)}") for row, name in enumerate(study.train.categories.names)],
-        minutes=_duration(summary.seconds),
+        verdicts=verdicts(summary),
+        machine=machine(),
+        trained_on=trained_on(state, store),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        policies={name: _as_yaml(arm.policy) for name, arm in state.arms.items()},
-        config=yaml.safe_dump(state.config, sort_keys=False, default_flow_style=None, width=100),
     )
+    write_json(store.folder / "report.json", report)
+    view = _view(report, study)
+    _write(store.folder / "report.md", _render("report.md.j2", view, html=False))
+    album = Album()
+    shown, more = strips(study.train, study.arms, album)
+    strongest = by_strength(summary)
+    drawn = {
+        "strips": shown,
+        "more_policies": more,
+        "changed": changed_most(state, store, study.val, summary.changes, strongest, album),
+        "legend": legend(study.train),
+        "curves": _curves(summary, store, strongest),
+        **_charts(summary),
+    }
     path = store.folder / "report.html"
-    partial = path.with_name(f".report.html.{os.getpid()}")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    _write(path, _render("report.html.j2", {**view, **drawn}, html=True))
     return path
 
 
-def headline(summary: Summary) -> str:
-    """The finding in one line."""
-    effects = [arm.effect for arm in summary.arms if arm.effect]
-    metric, reference = summary.state.metric, summary.state.reference
-    helping = sorted((e for e in effects if e.verdict == "helps"), key=lambda e: -e.mean)
-    hurting = sorted((e for e in effects if e.verdict == "hurts"), key=lambda e: e.mean)
-    if helping:
-        best = helping[0]
-        also = f" {_listed([e.arm for e in hurting])} {'hurts' if len(hurting) == 1 else 'hurt'}." if hurting else ""
-        return (
-            f"{best.arm} helps{' most' if len(helping) > 1 else ''}: {best.mean:+.1f} {metric} over {reference}.{also}"
-        )
-    if hurting:
-        return f"Nothing was shown to help. {_listed([e.arm for e in hurting])} {'hurts' if len(hurting) == 1 else 'hurt'}."
-    if not effects:
-        return "Nothing to compare yet."
-    if all(effect.verdict == "too few seeds" for effect in effects):
-        return "One seed cannot tell an effect from chance: add seeds."
-    return f"No arm was shown to differ from {reference}."
+def _view(report: Report, study: Study) -> dict[str, Any]:
+    """What the HTML and the Markdown have in common."""
+    state = report.state
+    strongest = by_strength(report)
+    arms = [arm for arm in state.arms if arm != state.reference]
+    explored = [effect.metric for effect in report.explored]
+    sizes = size_names(explored)
+    others = {name: name for name in explored if name not in sizes}
+    by_class = {effect.metric: effect.metric.partition("/")[2] for effect in report.classes}
+    return {
+        "report": report,
+        "state": state,
+        "at_once": _SAID,
+        "table": main_table(report),
+        "marks": [MARKS[arm.effect.verdict] if arm.effect else "reference" for arm in report.arms],
+        "costs": cost_table(report),
+        "sizes": matrix(report.explored, arms, sizes, strongest),
+        "classes": matrix(report.classes, arms, by_class, strongest),
+        "others": matrix(report.explored, arms, others, strongest),
+        "pairs": pairs(report),
+        "trends": [found for found in report.contrasts if found.rule == "grid" and found.effects],
+        "sequential": _sequential(report),
+        "statistics": statistics(state),
+        "time": duration(report.seconds),
+        "policies": {name: _as_yaml(arm.policy, arm.config) for name, arm in state.arms.items()},
+        "config": yaml.safe_dump(state.config, sort_keys=False, default_flow_style=None, width=100),
+        "source": study.source.name,
+    }
 
 
-def sentence(arm: Arm, state: State) -> str:
-    """The verdict on one arm as an HTML sentence."""
-    effect = arm.effect
-    if effect is None:
-        return ""
-    name, metric = f"<b>{escape(arm.arm)}</b>", escape(state.metric)
-    seeds = f"{len(effect.seeds)} seed{'' if len(effect.seeds) == 1 else 's'}"
-    if effect.low is None or effect.high is None:
-        said = f"{name}: {escape(arm.verdict)}. {metric} {effect.mean:+.1f} ({seeds})."
-    elif effect.verdict in {"helps", "hurts"}:
-        said = (
-            f"{name} <em>{effect.verdict}</em>: {metric} {effect.mean:+.1f}, "
-            f"somewhere between {effect.low:+.1f} and {effect.high:+.1f} ({seeds}, p {_p(effect.p_corrected)})."
-        )
-    else:
-        said = (
-            f"{name}: <em>not shown</em>. {metric} {effect.mean:+.1f}, but anything between {effect.low:+.1f} and "
-            f"{effect.high:+.1f} fits ({seeds}, p {_p(effect.p_corrected)})."
-        )
-        if effect.detectable is not None:
-            said += f" A true effect under {effect.detectable:.1f} would probably be missed."
-    if arm.failed:
-        said += f" {arm.failed} of {len(state.seeds)} runs failed."
-    return said.replace("-", "\N{MINUS SIGN}") if "-" not in arm.arm else said
+def _sequential(summary: Summary) -> list[tuple[str, int, str, str]]:
+    """Of a study that added seeds: arm, seeds, half the width of its interval, and why no more were added."""
+    until = summary.state.until
+    rows = []
+    for arm in summary.arms:
+        effect = arm.effect
+        if until is None or effect is None:
+            continue
+        half = None if effect.low is None or effect.high is None else (effect.high - effect.low) / 2
+        if effect.verdict in {"helps", "hurts"}:
+            why = "the answer is clear"
+        elif effect.verdict in {"identical", "no spread"}:
+            why = "seeds show no chance"
+        elif half is not None and half <= until:
+            why = "the interval is narrow enough"
+        else:
+            why = "open: as many seeds as were allowed, or not finished"
+        rows.append((arm.arm, len(effect.seeds), "-" if half is None else f"± {half:.1f}", why))
+    return rows
 
 
-def _safe(html: str) -> Markup:
-    """HTML of our own making, in which every name has been escaped where it was put in."""
-    return Markup(html)  # noqa: S704 - see above; the template escapes everything else
+def _charts(summary: Summary) -> dict[str, Any]:
+    """The charts of effects."""
+    state = summary.state
+    effects = {arm.arm: arm.effect for arm in summary.arms if arm.effect is not None}
+    wider = {e.arm: (e.low, e.high) for e in summary.joint if e.low is not None and e.high is not None}
+    axis = f"difference in {state.metric} from {state.reference}"
+    rows = [e for found in summary.contrasts if found.rule == "cumulative" for e in found.effects]
+    both = [e for found in summary.contrasts if found.rule == "factorial" for e in found.effects]
+    return {
+        "forest": _safe(charts.forest(list(effects.values()), axis, wider)) if effects else "",
+        "joint": bool(wider),
+        "rows": _safe(charts.forest(rows, f"difference in {state.metric} from the row above", said="Rows"))
+        if rows
+        else "",
+        "interactions": _safe(charts.forest(both, f"interaction in {state.metric}", said="Interactions"))
+        if both
+        else "",
+        "doses": _doses(state, effects),
+        "gain": _gain(summary),
+        "narrowing": _narrowing(summary),
+    }
 
 
-def _forest(effects: list[Effect], state: State) -> Markup:
-    return _safe(charts.forest(effects, state.metric, state.reference)) if effects else Markup()
+def _doses(state: State, effects: Mapping[str, Effect]) -> list[tuple[str, Markup]]:
+    """A chart for each grid over one thing."""
+    found = []
+    for series in state.designs:
+        names = {name for at in series.at for name in at}
+        known = [row for row, arm in enumerate(series.arms) if arm in effects]
+        if series.rule == "grid" and len(names) == 1 and len(known) > 1:
+            (name,) = names
+            doses = [series.at[row][name] for row in known]
+            shown = [effects[series.arms[row]] for row in known]
+            chart = report_charts.dose(doses, shown, name, state.metric, state.reference)
+            found.append((name, _safe(chart)))
+    return found
 
 
-def _curves(state: State, store: Store) -> dict[str, Markup]:
-    """A chart for each value that the runs logged at more than one epoch; the study's metric first, then the losses."""
+def _gain(summary: Summary) -> Markup | str:
+    """Effect over cost: of augmentation, where arms differ in nothing else and it was measured; else of the training."""
+    state = summary.state
+    augmenting = not any(arm.config for arm in state.arms.values())
+    augmenting = augmenting and all(arm.augment_ms is not None for arm in summary.arms if arm.values)
+    label = "CPU ms to augment one image" if augmenting else "CPU ms of training for one image"
+    points = []
+    for arm in summary.arms:
+        cost = arm.augment_ms if augmenting else arm.train_ms
+        if cost is not None and math.isfinite(cost) and (arm.effect is not None or arm.arm == state.reference):
+            points.append((arm.arm, cost, arm.effect))
+    return _safe(report_charts.gain(points, label, state.metric)) if len(points) > 1 else ""
+
+
+def _narrowing(summary: Summary) -> list[Markup]:
+    """For each arm of a sequential study, its interval after each number of seeds."""
+    state = summary.state
+    if state.until is None:
+        return []
+    values = {arm.arm: arm.values for arm in summary.arms}
+    found = []
+    for arm in by_strength(summary)[:_NARROWING]:
+        seeds = [run.seed for run in state.runs if run.arm == arm and run.seed in values[arm]]
+        pair = {arm: 1.0, state.reference: -1.0}
+        looks = []
+        for count in range(1, len(seeds) + 1):
+            known = {name: {s: v for s, v in values[name].items() if s in seeds[:count]} for name in pair}
+            looks += correct(contrast(known, {arm: pair}, state.metric, sequential=True))
+        if looks:
+            found.append(_safe(report_charts.narrowing(arm, looks, state.until, state.metric)))
+    return found
+
+
+def _curves(summary: Summary, store: Store, strongest: Sequence[str]) -> dict[str, Markup]:
+    """Charts of the study's metric and others of its kind, and of losses, where complete runs logged them at several epochs.
+
+    Of many arms those with the largest effects are drawn, beside the reference.
+    """
+    state = summary.state
+    kept = {state.reference, *strongest[: charts.COLORS]} if len(state.arms) > charts.COLORS + 1 else set(state.arms)
+    complete = {(arm.arm, seed) for arm in summary.arms for seed in arm.values if arm.arm in kept}
+    metrics = {state.metric, *(effect.metric for effect in summary.explored)}
     logged: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
     for run in state.runs:
         seeds: dict[str, list[tuple[float, float]]] = {}
-        for line in store.curves(run.digest):
+        for line in store.curves(run.digest) if (run.arm, run.seed) in complete else ():
             for name, value in line.items():
-                if name != "step" and "/" not in name and np.isfinite(value):
+                if name in metrics or "loss" in name:
                     seeds.setdefault(name, []).append((line["step"], value))
         for name, points in seeds.items():
             if len(points) > 1:
                 logged.setdefault(name, {}).setdefault(run.arm, []).append(points)
-    # What is the same in every arm, such as a learning rate, has nothing to compare.
-    differing = [name for name, arms in logged.items() if len({repr(seeds) for seeds in arms.values()}) > 1]
-    names = sorted(differing, key=lambda name: (name != state.metric, "loss" not in name))[:4]
+    names = sorted(logged, key=lambda name: (name != state.metric, "loss" not in name))[:_CURVES]
     return {name: _safe(charts.curves(logged[name], name, state.reference)) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Effects as a table: a line for each metric, a column for each arm."""
-
-    arms: list[str]
-    lines: list[tuple[str, list[Effect | None]]]
-
-
-def _matrix(effects: Sequence[Effect], state: State, cut: str = "") -> Matrix:
-    found = {(effect.metric, effect.arm): effect for effect in effects}
-    arms = [arm for arm in state.arms if arm != state.reference]
-    metrics = dict.fromkeys(effect.metric for effect in effects)
-    lines = [(name.removeprefix(cut), [found.get((name, arm)) for arm in arms]) for name in metrics]
-    return Matrix(arms, lines)
-
-
-def strips(data: Dataset, arms: Mapping[str, Policy]) -> list[tuple[str, list[Markup]]]:
-    """The same pictures under every arm, as the trainer sees them in one epoch; evenly chosen among the training images."""
-    rows = np.unique(np.linspace(0, len(data) - 1, min(_SHOWN, len(data))).round().astype(int)).tolist()
-    return [
-        (name, [_picture(policy(data.sample(row), key=(0, 0, row), pool=data), data) for row in rows])
-        for name, policy in arms.items()
-    ]
-
-
-def _picture(sample: Sample, data: Dataset) -> Markup:
-    """A sample as SVG: the pixels as an embedded JPEG, the boxes as shapes."""
-    image = PIL.Image.fromarray(sample.image)
-    image.thumbnail((_SIDE, _SIDE), PIL.Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    pixels = base64.b64encode(buffer.getvalue()).decode()
-    height, width = sample.image.shape[:2]
-    boxes = "".join(
-        f'<rect x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}" stroke="rgb{class_color(label)}">'
-        f"<title>{escape(str(data.categories.names[label]))}</title></rect>"
-        for (x0, y0, x1, y1), label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
+def _render(template: str, view: Mapping[str, Any], html: bool) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("augsuite.study", "."),
+        autoescape=html,  # noqa: S701 - Markdown has rules of its own; see `_cell`
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return _safe(
-        f'<svg class="sample" viewBox="0 0 {width} {height}"><image width="{width}" height="{height}" '
-        f'preserveAspectRatio="none" href="data:image/jpeg;base64,{pixels}"/>{boxes}</svg>'
-    )
+    environment.filters |= {"span": span, "signed": signed, "number": number, "listed": listed, "cell": _cell}
+    return environment.get_template(template).render(view)
 
 
-def _as_yaml(plain: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {_flow(step)}" for step in plain.get("steps", ())) or "no steps"
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 
 
-def _flow(step: Any) -> str:
-    return str(yaml.safe_dump(step, default_flow_style=True, sort_keys=False, width=float("inf"))).strip()
+def _cell(text: Any) -> str:
+    """Text in which nothing is Markdown, on one line."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} min"
+def _write(path: Path, text: str) -> None:
+    """Write a text, whole or not at all; a name that is no Unicode comes out spelled."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    partial.replace(path)
 
 
-def _p(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+def _safe(svg: str) -> Markup:
+    """SVG of our own making, in which every name has been escaped where it was put in."""
+    return Markup(svg)  # noqa: S704 - see above; the template escapes everything else
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _as_yaml(policy: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    steps = "\n".join(f"- {_flow(step)}" for step in policy.get("steps", ())) or "no steps"
+    return f"{steps}\nconfig: {_flow(dict(config))}" if config else steps
+
+
+def _flow(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))).strip()
