@@ -41,6 +41,17 @@ def known_models() -> list[str]:
     return [*CLASSICS, *torchvision.models.list_models(module=torchvision.models)]
 
 
+def check_name(name: str) -> None:
+    """Stop at a name that nobody knows; those of timm are for timm to know.
+
+    Raises:
+        ConfigError: says the nearest.
+    """
+    if not is_timm(name) and name not in known_models():
+        hint = nearest(name, known_models())
+        raise ConfigError(f"finetune: unknown model {name!r}. {hint} Models of timm are written timm.NAME.")
+
+
 def make_network(name: str, size: int, trained: bool) -> nn.Module:
     """A network with fresh weights and the head that it was published with, usually for the 1,000 classes of ImageNet.
 
@@ -56,9 +67,7 @@ def make_network(name: str, size: int, trained: bool) -> nn.Module:
     """
     if is_timm(name):
         return make_timm(name, size, pretrained=False)
-    if name not in known_models():
-        hint = nearest(name, known_models())
-        raise ConfigError(f"finetune: unknown model {name!r}. {hint} Models of timm are written timm.NAME.")
+    check_name(name)
     options: dict[str, Any] = {}
     if name in AUXILIARY:
         options = {"aux_logits": True, "transform_input": trained, "init_weights": not trained}

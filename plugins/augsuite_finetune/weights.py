@@ -15,7 +15,16 @@ import torchvision
 from torch import Tensor, nn
 
 from augsuite.errors import ConfigError, MissingExtraError
-from augsuite_finetune.networks import CLASSICS, auxiliary, find_heads, is_timm, make_network, make_timm, replace_head
+from augsuite_finetune.networks import (
+    CLASSICS,
+    auxiliary,
+    check_name,
+    find_heads,
+    is_timm,
+    make_network,
+    make_timm,
+    replace_head,
+)
 
 State = Mapping[str, Tensor]
 
@@ -58,6 +67,7 @@ def load_source(name: str, weights: str, size: int) -> Source:
     if is_timm(name) and weights == "default":
         model = download_timm(name, size)
         return Source(model, find_heads(model, name), trained=True, categories=names_of(model, name, None))
+    check_name(name)  # before torchvision is asked what it publishes
     published = {} if is_timm(name) or name in CLASSICS else published_weights(name)
     if weights == "default" and not published:
         raise ConfigError(

@@ -154,6 +154,12 @@ def test_unusable_weights_are_one_clear_line(tmp_path, write, name, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("weights", ["default", "none", "weights.pt"])
+def test_an_unknown_model_is_one_clear_line_whatever_its_weights(weights):
+    with pytest.raises(ConfigError, match=r"unknown model 'resnet19'\. Did you mean 'resnet1"):
+        load_source("resnet19", weights, 64)
+
+
 def test_classics_have_no_published_weights():
     with pytest.raises(ConfigError, match="nobody publishes weights of lenet"):
         load_source("lenet", "default", 32)
