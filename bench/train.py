@@ -32,10 +32,6 @@ import numpy as np
 import torch
 import torchvision
 import train_peers as peers
-from augsuite_ssd import trainer
-from augsuite_ssd.detector import Detector
-from augsuite_ssd.models import make_detector, side_of
-from augsuite_ssd.settings import Config
 from machine import facts, versions
 from torchvision.models.detection import _utils, ssd, ssdlite
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
@@ -47,6 +43,10 @@ from augsuite.boxes import clip
 from augsuite.dataset import Dataset
 from augsuite.training import Loop
 from augsuite.training.stepping import Stepper
+from augsuite_ssd import trainer
+from augsuite_ssd.detector import Detector
+from augsuite_ssd.models import make_detector, side_of
+from augsuite_ssd.settings import Config
 
 LITE, TINY = "ssdlite320_mobilenet_v3_large", "tinyssd_fine"
 GOALS = {LITE: 1.25, TINY: 3.0}
@@ -133,7 +133,7 @@ def ours(data: Dataset, task: Task, folder: Path, *, cache: bool = False) -> Con
 
 
 def theirs(data: Dataset, task: Task) -> Contender:
-    """torchvision's reference, or the course's loop."""
+    """The loop of torchvision's reference, or that of the course."""
     device = torch.device(task.device)
     cases = []
     for row in range(len(data)):

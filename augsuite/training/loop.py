@@ -44,7 +44,7 @@ from augsuite.training.checkpoint import CHECKPOINT, Keeper, identity_of, restor
 from augsuite.training.clock import Clock
 from augsuite.training.guard import Guard
 from augsuite.training.progress import Progress
-from augsuite.training.ramp import RangeTest, write_curve
+from augsuite.training.ramp import RangeTest, range_epochs, write_curve
 from augsuite.training.saving import save_model
 from augsuite.training.schedule import Schedule
 from augsuite.training.settings import Settings
@@ -112,13 +112,14 @@ class Loop:
         self.rank, self.world = processes.rank(), processes.world()
         self.main = self.rank == 0
         self.device = machine.pick_device(config, name)
-        self.epochs_asked = epochs or config.epochs
+        self._epoch_steps = -(-len(train) // (config.batch_size * config.accumulate))
+        self._ranging = RangeTest() if config.schedule == "range" else None
+        self.epochs_asked = range_epochs(self._epoch_steps) if self._ranging else epochs or config.epochs
         self.reverted = False
         if config.patience and not config.evaluate_every:
             raise ConfigError(f"{name}: patience counts evaluations, and there is one only. Set evaluate_every.")
         self._train, self._val = train, val
         self._teller = Teller(log, self.epochs_asked, speaks=self.main)
-        self._ranging = RangeTest() if config.schedule == "range" else None
         self._presence = Presence()
         self._guard = Guard(name, folder, train, self.rank, config.lr)
         self._take_up(Progress(lr=config.lr))
@@ -167,12 +168,10 @@ class Loop:
         begin, self._end = self._end, self.epochs_asked if epochs is None else self._end + epochs
         if config.sync_batch_norm and self.world > 1:
             network = synchronised(network, self._presence)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.network = network.to(self.device).to(memory_format=layout)
+        self.network = machine.placed(network, config, self.device)
         if config.ema and self._average is None:
             self._average = Average(self.network, config.ema)
-        epoch_steps = -(-len(self._train) // (config.batch_size * config.accumulate))
-        schedule = Schedule(config, epoch_steps, max(1, self._end - begin) * epoch_steps)
+        schedule = Schedule(config, self._epoch_steps, max(1, self._end - begin) * self._epoch_steps)
         self._stepper = Stepper(self.network, groups, config, schedule, self._average)
         if self._phase == 0:
             self._resume()
@@ -223,12 +222,7 @@ class Loop:
 
     def images(self, batch: Batch) -> Tensor:
         """`(B, 3, H, W)` float32 on the device, normalised; the bytes travel there as they are."""
-        images = machine.to_device(batch.images, self.device).permute(0, 3, 1, 2).float()
-        mean, std = (
-            torch.tensor(values, device=self.device).view(3, 1, 1) * 255
-            for values in (self._train.mean, self._train.std)
-        )
-        images = images.sub_(mean).div_(std)
+        images = machine.normalised(batch.images, self._train.mean, self._train.std, self.device)
         return images if self.config.channels_last else images.contiguous()
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.errors import ConfigError
 from augsuite.training import processes
+from augsuite.training.depthwise import widen
 from augsuite.training.settings import Settings
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -74,6 +76,14 @@ def make_optimizer(groups: Sequence[dict[str, Any]], config: Settings) -> torch.
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
 
 
+def placed(network: nn.Module, config: Settings, device: torch.device) -> nn.Module:
+    """The same network on its device, laid out and computing as the settings and the device want it."""
+    if device.type == "cpu" and config.precision == "bf16":
+        widen(network)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return network.to(device).to(memory_format=layout)
+
+
 def wrapped(network: nn.Module, config: Settings, device: torch.device, world: int) -> nn.Module:
     """The network as a step calls it: compiled, and adding up gradients with other processes, where that is wanted."""
     model: Any = torch.compile(network) if config.compile else network
@@ -87,6 +97,13 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """An array on a device, without waiting for the transfer."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def normalised(images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
+    """`(B, H, W, 3)` uint8 as `(B, 3, H, W)` float32 on a device, `(value / 255 - mean) / std`; strides stay, so channels are last."""
+    pixels = to_device(images, device).permute(0, 3, 1, 2).float()
+    low, scale = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (mean, std))
+    return pixels.sub_(low).div_(scale)
 
 
 def peak_bytes(device: torch.device) -> int:
