@@ -171,10 +171,15 @@ def _number(value: float | None, signed: bool = False) -> str:
     return f"${text}$" if text[0] in "+-" else text
 
 
+# The brackets and the star have a meaning after the end of a row; the bar and the angles are other characters in TeX's first encoding.
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{character: f"{{{character}}}" for character in "[]*"},
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 

@@ -75,6 +75,8 @@ def test_latex_for_booktabs(bench):
     text = latex([row | {"p_corrected": 0.0004, "verdict": "hurts"}])
     assert r"x & 32.2 & \textbf{$-2.5$} & [$-3.5$, $-1.5$] & $<$0.001 & 5 \\" in text.splitlines()
     assert escaped("50%_#{~^\\") == r"50\%\_\#\{\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    # After the end of a row, "[a]" would be the option of that command, and the star its other form.
+    assert escaped("[a]*<b>|") == r"{[}a{]}{*}\textless{}b\textgreater{}\textbar{}"
 
 
 def test_another_ending_is_a_clear_line(bench):
