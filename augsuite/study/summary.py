@@ -260,11 +260,26 @@ def contrast_lines(summary: Summary) -> list[tuple[str, list[str]]]:
     return [
         (
             f"{found.rule}: {found.what}",
-            [f"{effect.arm}: {interval(effect)}: {describe(effect)}" for effect in found.effects],
+            [f"{effect.arm}: {interval(effect)}: {_in_words(found.rule, effect)}" for effect in found.effects],
         )
         for found in summary.contrasts
         if found.rule != "cumulative" and found.effects
     ]
+
+
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "factorial": {
+        "helps": "more than the sum of both",
+        "hurts": "less than the sum of both",
+        "identical": "none (with every seed exactly the sum of both)",
+    },
+    "grid": {"helps": "rises", "hurts": "falls", "identical": "flat (no slope with any seed)"},
+}
+"""An interaction or a slope is no arm: it neither helps nor hurts, and has no partner to equal."""
+
+
+def _in_words(rule: Rule, effect: Effect) -> str:
+    return _WORDS.get(rule, {}).get(effect.verdict) or describe(effect)
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from scipy import stats
 from studykit import STUDY, Bench, installed
 
 from augsuite.study.file import load
 from augsuite.study.scheduler import execute, prepare
 from augsuite.study.store import Store
-from augsuite.study.summary import summarize, table
+from augsuite.study.summary import contrast_lines, summarize, table
 
 FLIPS = [{"do": "hflip", "p": 0.5}, {"do": "rotate", "p": 0.4}]
 ARMS = [
@@ -61,6 +62,23 @@ def test_a_grid_has_its_trend(summary):
     by_seed = [[values(summary, f"hflip p={dose:g}")[seed] for dose in doses] for seed in range(3)]
     assert effect.arm == "p"
     assert effect.differences == pytest.approx([0.8 * stats.linregress(doses, row).slope for row in by_seed])
+
+
+@pytest.mark.parametrize(
+    ("place", "verdict", "said"),
+    [
+        (1, "hurts", "less than the sum"),
+        (1, "identical", "exactly the sum"),
+        (2, "helps", "rises"),
+        (2, "identical", "flat"),
+    ],
+)
+def test_an_interaction_or_a_slope_neither_helps_nor_hurts(summary, place, verdict, said):
+    found = summary.contrasts[place]
+    judged = replace(found, effects=[replace(found.effects[0], verdict=verdict)])
+    ((_, (line,)),) = contrast_lines(replace(summary, contrasts=[judged]))
+    assert said in line
+    assert not {"helps", "hurts", "partner"} & set(line.replace(")", " ").split())
 
 
 def test_equal_arms_of_two_rules_are_trained_once(summary):
