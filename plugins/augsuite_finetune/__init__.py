@@ -16,7 +16,7 @@ def augsuite_trainers() -> Iterator[TrainerSpec]:
         summary="classifier of torchvision or timm with a new head, in phases",
         task="classification",
         metric="top1",
-        config=Ref("augsuite_finetune.trainer:Config"),
+        config=Ref("augsuite_finetune.settings:Config"),
         train=Ref("augsuite_finetune.trainer:train"),
         predictor=Ref("augsuite_finetune.predictor:load_predictor"),
         network=Ref("augsuite_finetune.trainer:build_network"),

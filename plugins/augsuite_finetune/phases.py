@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
-from msgspec import Meta
 from torch import nn
 
 from augsuite.errors import ConfigError
+from augsuite_finetune.settings import Phase
 from augsuite_finetune.stages import Stage
-
-Unfrozen = Annotated[int, Meta(ge=0)] | Literal["all"]
-"""How many of the last stages learn beside the head."""
-
-
-class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Some epochs of a training.
-
-    Attributes:
-        epochs: how many.
-        lr: learning rate of the last stage at its highest; the head learns at `head_lr` times that, as always.
-        unfrozen: how many of the last stages learn beside the head: 0 for none, or `all`.
-    """
-
-    epochs: Annotated[int, Meta(ge=1)]
-    lr: Annotated[float, Meta(gt=0)]
-    unfrozen: Unfrozen = "all"
 
 
 def check_phases(phases: Iterable[Phase], stages: Sequence[Stage], name: str) -> None:

@@ -20,7 +20,8 @@ from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Prediction
 from augsuite_finetune.networks import find_heads, make_network, replace_head
-from augsuite_finetune.trainer import Config, probabilities
+from augsuite_finetune.settings import Config
+from augsuite_finetune.trainer import probabilities
 
 Triple = tuple[float, float, float]
 

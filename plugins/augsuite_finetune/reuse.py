@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 
 from augsuite.errors import ConfigError, nearest
-
-Reuse = Literal["none", "names"] | dict[str, int | str]
-"""No rows; those of categories with the same name; or those that are named, as rows or as names of the source's categories."""
+from augsuite_finetune.settings import Reuse
 
 
 def find_rows(reuse: Reuse, categories: Sequence[str], source: Sequence[str] | None, outputs: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A classifier with a new head, read from top to bottom: settings, network, training, loss, evaluation.
+"""A classifier with a new head, read from top to bottom: network, training, loss, evaluation.
 
 Fine-tuning as Dive into Deep Learning teaches it, section 14.2: every weight of a network trained elsewhere, a new last layer, a higher
 learning rate for that layer; and in phases, as Chollet does (Deep Learning with Python, section 8.3): the new head on the frozen
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import torch
-from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
@@ -24,63 +23,13 @@ from augsuite.dataset import Dataset
 from augsuite.errors import ConfigError
 from augsuite.evaluation import calibration, evaluate_labels, write_labels
 from augsuite.protocols import RunRecord
-from augsuite.training import Loop, Settings
+from augsuite.training import Loop
 from augsuite_finetune.networks import auxiliary, check_size, outputs_of, replace_head
-from augsuite_finetune.phases import Layers, Phase, Unfrozen, check_phases
-from augsuite_finetune.reuse import Reuse, copy_rows, find_rows
+from augsuite_finetune.phases import Layers, check_phases
+from augsuite_finetune.reuse import copy_rows, find_rows
+from augsuite_finetune.settings import Config
 from augsuite_finetune.stages import find_stages
 from augsuite_finetune.weights import load_source
-
-Rate = Annotated[float, Meta(gt=0)]
-
-
-class Config(Settings, frozen=True, kw_only=True):
-    """Settings of the trainer `finetune`, beside those of every trainer.
-
-    Attributes:
-        model: a classifier of torchvision by name, such as `resnet18`; `lenet` or `alexnet_2012`, which are written out here; or
-            `timm.` and the name of a model of timm, such as `timm.xception`, where timm is installed.
-        weights: where its weights come from: `default` downloads those that are published, a name such as `IMAGENET1K_V1` those of that
-            name, `none` starts from scratch, anything else is the path of a state dict or of safetensors. A head of any number of
-            classes in it is replaced.
-        size: side of the square input in pixels.
-        phases: what learns when: a list of `epochs`, `lr` and `unfrozen`, which take the place of the settings of those names. Each phase
-            begins the schedule of the learning rate anew, and its warm-up.
-        unfrozen: how many of the last stages learn beside the head: 0 for the head alone, or `all`.
-        head_lr: learning rate of the head, as a multiple of `lr`.
-        stage_lr: learning rate of each stage, as a multiple of that of the stage after it; the last has `lr`.
-        freeze_norm: batch norm keeps its statistics and its weights.
-        reuse: begin the rows of the head with those of the source's classifier for categories that it knows: `none`; `names` for those
-            whose name it has, too; or a mapping from category to its name or its row there.
-        label_smoothing: share of each target that is spread over all classes.
-        aux_weight: of the losses of auxiliary classifiers (`googlenet`, `inception_v3`).
-    """
-
-    epochs: Annotated[int, Meta(ge=1)] = 5
-    batch_size: Annotated[int, Meta(ge=1)] = 32
-    warmup_epochs: Annotated[float, Meta(ge=0)] = 0.5
-    model: str = "resnet18"
-    weights: str = "default"
-    size: Annotated[int, Meta(ge=16, le=1024)] = 96
-    phases: tuple[Phase, ...] = ()
-    unfrozen: Unfrozen = "all"
-    head_lr: Rate = 10.0
-    stage_lr: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    freeze_norm: bool = False
-    reuse: Reuse = "none"
-    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    aux_weight: Annotated[float, Meta(ge=0)] = 0.3
-
-    def __post_init__(self) -> None:
-        """Phases say how many epochs there are, and how high the learning rate is at first."""
-        if self.phases:
-            msgspec.structs.force_setattr(self, "epochs", sum(phase.epochs for phase in self.phases))
-            msgspec.structs.force_setattr(self, "lr", self.phases[0].lr)
-
-    def schedule_of_phases(self) -> tuple[Phase, ...]:
-        """The phases; one where none are given."""
-        return self.phases or (Phase(epochs=self.epochs, lr=self.lr, unfrozen=self.unfrozen),)
-
 
 # The network
 
