@@ -100,6 +100,7 @@ class Process:
 @contextlib.contextmanager
 def killed() -> Iterator[list[Process]]:
     """Takes processes; whatever of them is left at the end is killed, however that comes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench/study.py: stopped."))  # else what follows is passed over
     started: list[Process] = []
     try:
         yield started
