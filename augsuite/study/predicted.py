@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.dataset import Dataset
+from augsuite.errors import DataError
 from augsuite.evaluation import Evaluator, per_image, per_image_labels, read_labels, read_results
 from augsuite.study.bootstrap import Measure
 from augsuite.study.store import State, Store
@@ -91,11 +93,20 @@ def read_predicted(state: State, store: Store, val: Dataset) -> dict[str, dict[i
     for run in state.runs:
         if run.digest not in known:
             done = store.record(run.digest) is not None
-            known[run.digest] = _read(store.run_folder(run.digest), state.metric, val) if done else None
+            known[run.digest] = _tried(store.run_folder(run.digest), state.metric, val) if done else None
         one = known[run.digest]
         if one is not None:
             found[run.arm][run.seed] = one
     return found
+
+
+def _tried(folder: Path, metric: str, val: Dataset) -> Predicted | None:
+    """A run's predictions. Where they are damaged, nothing, and a warning: the study's numbers are in the records."""
+    try:
+        return _read(folder, metric, val)
+    except (DataError, OSError) as error:
+        warnings.warn(f"predictions are left out: {error}", RuntimeWarning, stacklevel=2)
+        return None
 
 
 def _read(folder: Path, metric: str, val: Dataset) -> Predicted | None:

@@ -79,6 +79,18 @@ def test_latex_for_booktabs(bench):
     assert escaped("[a]*<b>|") == r"{[}a{]}{*}\textless{}b\textgreater{}\textbar{}"
 
 
+def test_damaged_predictions_cost_no_results(bench):
+    digest = next(run["digest"] for run in bench.state()["runs"] if run["arm"] == "none")
+    path = bench.store / "runs" / digest / "predictions.json"
+    path.write_text('[{"image_id": 1')
+    with pytest.warns(RuntimeWarning, match=f"predictions are left out: .*{digest}"):
+        done = bench.invoke("study", "run", "study.yaml", *INLINE)
+    path.unlink()
+    assert done.returncode == 0, done.stderr
+    assert "a_b & c" in done.stdout
+    assert "report: " in done.stdout
+
+
 def test_another_ending_is_a_clear_line(bench):
     done = bench.invoke("study", "export", "studies/quick", "-o", "arms.xlsx")
     assert done.returncode == 2
