@@ -282,13 +282,15 @@ class Shown:
 
 def print_rate(curve: Curve, folder: Path) -> None:
     """Print what a range test suggests, and where its curve is."""
-    if curve.suggestion is None or curve.lowest is None:
+    if curve.lowest is None:
         click.echo(f"no suggestion: the loss was not a number after {len(curve.lr)} steps. Look at the data first.")
+    elif curve.suggestion is None:
+        click.echo(f"no suggestion: the loss did not fall in {len(curve.lr)} steps. Look at the data first.")
     else:
-        steepest = "" if curve.steepest is None else f", falls fastest at {curve.steepest:.1e}"
+        steepest = "" if curve.steepest is None else f"falls fastest at {curve.steepest:.1e}, "
         click.echo(
             f"suggested: --set lr={curve.suggestion:.1e}   ({len(curve.lr)} steps from {curve.lr[0]:.0e} to {curve.lr[-1]:.1e}; "
-            f"the loss is lowest at {curve.lowest:.1e}{steepest})"
+            f"the loss {steepest}is close to its lowest from {curve.close:.1e} on, and lowest at {curve.lowest:.1e})"
         )
     for name, what in (("lr.svg", "plot"), ("lr.json", "curve")):
         click.echo(f"{what + ':':12} {folder / name}")

@@ -35,6 +35,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.augment import Batch, Feed
 from augsuite.augment.feed import Size
+from augsuite.augment.loading import normalized_on
 from augsuite.errors import ConfigError, DataError, PluginError
 from augsuite.protocols import RunRecord
 from augsuite.training import machine, processes
@@ -222,7 +223,7 @@ class Loop:
 
     def images(self, batch: Batch) -> Tensor:
         """`(B, 3, H, W)` float32 on the device, normalised; the bytes travel there as they are."""
-        images = machine.normalised(batch.images, self._train.mean, self._train.std, self.device)
+        images = normalized_on(self.device, batch.images, self._train.mean, self._train.std)
         return images if self.config.channels_last else images.contiguous()
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.errors import ConfigError
@@ -91,19 +89,6 @@ def wrapped(network: nn.Module, config: Settings, device: torch.device, world: i
         model = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     result: nn.Module = model
     return result
-
-
-def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on a device, without waiting for the transfer."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def normalised(images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
-    """`(B, H, W, 3)` uint8 as `(B, 3, H, W)` float32 on a device, `(value / 255 - mean) / std`; strides stay, so channels are last."""
-    pixels = to_device(images, device).permute(0, 3, 1, 2).float()
-    low, scale = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (mean, std))
-    return pixels.sub_(low).div_(scale)
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -15,6 +15,7 @@ EXPLODED = 4.0
 """The test ends when the smoothed loss exceeds its lowest value this many times."""
 
 _SMOOTHING = 0.9
+_FALLEN = 0.95  # share of the fall after which the loss counts as close to its lowest
 _LEAST = 10  # steps before the end is looked for, and fewer than which suggest nothing
 
 
@@ -27,7 +28,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         smoothed: exponential average of the loss, bias-corrected as Adam's.
         lowest: learning rate where the smoothed loss is lowest; None for a test too short to say.
         steepest: learning rate where it falls fastest over the logarithm of the rate, before its lowest.
-        suggestion: a tenth of `lowest`: high enough to learn fast, with room before the loss grows.
+        close: learning rate from which it is close to its lowest: 95 % of its fall is done.
+        suggestion: a tenth of `close`: high enough to learn fast, with room before the loss grows. Of few images a network soon knows
+            all, and the loss is lowest wherever the test ends, at rates far too high; therefore not a tenth of `lowest`. None where
+            the loss did not fall.
     """
 
     lr: list[float]
@@ -35,6 +39,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     smoothed: list[float]
     lowest: float | None
     steepest: float | None
+    close: float | None
     suggestion: float | None
 
 
@@ -67,7 +72,7 @@ class RangeTest:
 
     def curve(self) -> Curve:
         """What was found."""
-        lowest = steepest = None
+        lowest = steepest = close = None
         if len(self.lr) > _LEAST:
             bottom = min(range(len(self.lr)), key=self.smoothed.__getitem__)
             lowest = self.lr[bottom]
@@ -75,6 +80,10 @@ class RangeTest:
                 (self.smoothed[at + 1] - self.smoothed[at - 1]) / math.log(self.lr[at + 1] / self.lr[at - 1])
                 for at in range(1, bottom)
             ]
+            if bottom:
+                low, top = self.smoothed[bottom], max(self.smoothed[:bottom])
+                enough = top - _FALLEN * (top - low)
+                close = next(rate for rate, loss in zip(self.lr, self.smoothed, strict=True) if loss <= enough)
             if slopes:
                 steepest = self.lr[1 + min(range(len(slopes)), key=slopes.__getitem__)]
         return Curve(
@@ -83,8 +92,14 @@ class RangeTest:
             smoothed=self.smoothed,
             lowest=lowest,
             steepest=steepest,
-            suggestion=None if lowest is None else lowest / 10,
+            close=close,
+            suggestion=None if close is None else close / 10,
         )
+
+
+def range_epochs(epoch_steps: int) -> int:
+    """Epochs that a test takes which runs to its end, of so many steps each."""
+    return -(-RANGE_STEPS // epoch_steps)
 
 
 def write_curve(folder: Path, curve: Curve) -> None:

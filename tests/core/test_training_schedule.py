@@ -108,9 +108,31 @@ def test_the_suggestion_lies_below_the_lowest_loss():
     assert over == [False] * 99 + [True], "the loss never explodes, so the last rate ends the test"
     curve = test.curve()
     assert 1e-2 < curve.lowest < 1e-1
-    assert curve.suggestion == curve.lowest / 10
+    assert 2e-3 < curve.close < curve.lowest
+    assert curve.suggestion == curve.close / 10
     assert curve.steepest < curve.lowest
     assert f"suggested: {curve.suggestion:.2g}" in draw_curve(curve)
+
+
+def test_a_loss_that_never_grows_suggests_no_rate_near_the_end():
+    """It falls from 1.2 around 1e-4 to nothing, ever more slowly, as of images that a network knows by heart."""
+    test = RangeTest()
+    rates = [10 ** (-6 + 7 * step / 99) for step in range(100)]
+    for rate in rates:
+        test.take(rate, 1.2 / (1 + rate / 1e-4))
+    curve = test.curve()
+    assert curve.lowest == rates[-1]
+    assert 1e-4 < curve.suggestion < 1e-2, "95 % of the fall is done at 1.9e-3, and smoothing lags"
+
+
+def test_a_loss_that_only_grows_suggests_nothing():
+    test = RangeTest()
+    for step in range(40):
+        test.take(1e-6 * 1.2**step, 1.0 + step / 100)
+    curve = test.curve()
+    assert curve.lowest == 1e-6
+    assert curve.suggestion is None
+    assert "suggested" not in draw_curve(curve)
 
 
 def test_an_exploding_loss_ends_the_range_test():
