@@ -28,6 +28,10 @@ class WithoutMemory(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, first = function.__name__, args[0] if args else (kwargs or {}).get("tensor")
+        fills = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+        if fills and isinstance(first, torch.Tensor) and first.is_meta:
+            return first  # as `nn.init` fills it: PyTorch would take a while to find that there is nothing to fill
         device = {"device": "meta"} if function is torch.empty else {}
         return function(*args, **{**(kwargs or {}), **device})
 
