@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from augsuite.augment.polygons import Polygon, clip_polygon, polygon_area
 from augsuite.augment.warp import Frame, pixels_of
 from augsuite.boxes import Boxes
 from augsuite.dataset.images import Image
+from augsuite.dataset.sample_shapes import Lazy, Shapes
 
 Square = NDArray[np.float64]
 
@@ -64,19 +66,63 @@ def _counted(ops: Sequence[Warp | PixelOp | Erase], width: int, height: int, box
     middles = (np.arange(_POINTS) + 0.5) / _POINTS
     places = np.stack(np.meshgrid(middles, middles), axis=2).reshape(1, -1, 2)
     points = (boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2])).reshape(-1, 2)
+    return np.asarray(_under(ops, width, height, points).reshape(len(boxes), -1).mean(axis=1))
+
+
+def _under(
+    ops: Sequence[Warp | PixelOp | Erase], width: int, height: int, points: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """`(P,)` which points of the first canvas are erased and would be seen without that."""
     seen, erased = np.ones(len(points), bool), np.zeros(len(points), bool)
     for op in ops:
         if isinstance(op, Warp):
             moved = np.column_stack([points, np.ones(len(points))]) @ np.array(op.matrix).reshape(3, 3).T
-            points = moved[:, :2] / moved[:, 2:]
+            ahead = moved[:, 2] > 0  # of the horizon of a perspective
+            points = np.divide(moved[:, :2], moved[:, 2:], out=np.zeros_like(points), where=ahead[:, None])
             width, height = op.width, op.height
             if op.field is not None:
                 points = op.field.undo(points, width, height)
-            seen &= ((points >= 0) & (points < (width, height))).all(axis=1)
+            seen &= ahead & ((points >= 0) & (points < (width, height))).all(axis=1)
         elif isinstance(op, Erase):
             for rect in _inside(op, width, height):
                 erased |= ((points >= rect[:2]) & (points < rect[2:])).all(axis=1)
-    return np.asarray((seen & erased).reshape(len(boxes), -1).mean(axis=1))
+    return seen & erased
+
+
+def hide_keypoints(source: Lazy | None, ops: Sequence[Warp | PixelOp | Erase], width: int, height: int) -> Lazy | None:
+    """Shapes whose visible keypoints are hidden ones (1 instead of 2) where a rectangle lies over them.
+
+    Polygons, masks and oriented boxes stay: they say where the object is, not what is seen of it, as those of an object behind
+    something else do.
+
+    Args:
+        source: the shapes on the first canvas.
+        ops: all operations.
+        width: of the first canvas.
+        height: of the first canvas.
+    """
+    if source is None or not any(isinstance(op, Erase) for op in ops):
+        return source
+    return Lazy(_Hidden(source, tuple(op for op in ops if not isinstance(op, PixelOp)), width, height))
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    source: Lazy
+    ops: tuple[Warp | Erase, ...]
+    width: int
+    height: int
+
+    def __call__(self) -> Shapes:
+        shapes = self.source()
+        points = shapes.keypoints
+        visible = points[..., 2] > 1
+        if not visible.any():
+            return shapes
+        points = points.copy()
+        under = _under(self.ops, self.width, self.height, points[visible][:, :2])
+        points[..., 2][visible] = np.where(under, 1.0, points[..., 2][visible])
+        return replace(shapes, keypoints=points)
 
 
 def paint(canvas: Image, erase: Erase, frame: Frame) -> None:

@@ -11,16 +11,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from augsuite.augment import remap
+from augsuite.augment.affine import IDENTITY, Affine, compose
+from augsuite.augment.collage import Collage, Part
 from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
 from augsuite.augment.pointwise import table_of
 from augsuite.augment.policies import Policy
-from augsuite.augment.render import Pool, arrange
-from augsuite.augment.resample import _reduction as reduction
-from augsuite.augment.resample import is_lattice
+from augsuite.augment.render import Pool, Rendered, arrange
+from augsuite.augment.resample import is_lattice, reduction
 from augsuite.augment.steps import Step
 from augsuite.augment.transforms import declaration, instance
-from augsuite.augment.warp import Course
+from augsuite.augment.warp import Course, Frame, pixels_of
 from augsuite.dataset import Sample
+
+_STATISTICS = frozenset({"autocontrast", "contrast", "equalize"})
 
 
 class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +56,8 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         count: how many there were.
-        decode: scale (`1/1`, `1/2`, `1/4`, `1/8`) -> in how many the own image is decoded so; draws that end in a mix are left
-            out, since there each part is decoded for its place.
+        decode: scale (`1/1`, `1/2`, `1/4`, `1/8`) -> how many images are decoded so; each image of a mix counts, if any of it may be
+            seen.
         pixels: `untouched`, `sliced` (mirrors, quarter turns, whole-pixel crops: exact), `warped` (one bilinear warp), `bent` (one
             warp in perspective or along a displacement field) or `mixed` -> in how many.
         value_ops: pixel operations drawn for an image, on average.
@@ -178,6 +182,8 @@ def _becomes(step: Step, warp: int, tables: int, happened: int) -> str:
         return f"stands for {', '.join(names[:6])}{f' and {len(names) - 6} more' if len(names) > 6 else ''}"
     if tables and tables == happened:
         return "a table of 256 values"
+    if step.do in _STATISTICS:
+        return "a pass over the result, whose histogram it needs first"
     return f"a pass over the result{f'; in {tables} of {happened} draws a table' if tables else ''}"
 
 
@@ -231,6 +237,9 @@ def _count(plans: Sequence[tuple[Sample, Plan]], pool: Pool) -> Draws:
             length = len(list(ops))
             operations += length
             passes += 1 if table else length
+        decode.update(
+            f"1/{scale}" for scale in _scales(result.source, IDENTITY, result.source.width, result.source.height)
+        )
         if isinstance(plan.start, Mix):
             pixels["mixed"] += 1
             continue
@@ -240,7 +249,6 @@ def _count(plans: Sequence[tuple[Sample, Plan]], pool: Pool) -> Draws:
         bent = any(warp.field is not None or warp.matrix[6] or warp.matrix[7] for warp in plan.warps)
         sliced = not bent and is_lattice(course.matrix)
         pixels["untouched" if not plan.warps else "bent" if bent else "sliced" if sliced else "warped"] += 1
-        decode[f"1/{1 if bent or sliced or not plan.warps else reduction(course.matrix)}"] += 1
     return Draws(
         count=len(plans),
         decode=dict(sorted(decode.items())),
@@ -250,6 +258,59 @@ def _count(plans: Sequence[tuple[Sample, Plan]], pool: Pool) -> Draws:
         boxes_kept_frac=kept / boxes if boxes else None,
         sizes=dict(sizes.most_common(5)),
     )
+
+
+def _scales(source: Any, matrix: Affine, width: int, height: int) -> Iterator[int]:
+    """The fractions at which the images that a source is made of are decoded.
+
+    Args:
+        source: pixels that are still to be made, or an image.
+        matrix: from its pixels to those of a canvas.
+        width: of the canvas.
+        height: of the canvas.
+    """
+    if isinstance(source, Rendered):
+        warps = [op for op in source.ops if isinstance(op, Warp)]
+        course = Course(*source.course.first, [*warps, Warp((*matrix, 0, 0, 1), width, height)])
+        if course.bend is not None:
+            yield from _bent(source.source, remap.reduction(course.bend, width, height))
+            return
+        part = pixels_of(course.seen()) if course.aligned else (0, 0, width, height)
+        yield from _part(source.source, course.matrix, part)
+    elif isinstance(source, Collage):
+        for layer in source.layers:
+            yield from _part(layer.source, compose(matrix, layer.matrix), _reach(layer.rect, matrix, width, height))
+    elif hasattr(source, "shares"):
+        for blended, _ in source.shares:
+            whole = (0, 0, blended.width, blended.height)
+            yield from _part(blended, matrix, _reach(whole, matrix, width, height))
+    else:
+        yield reduction(matrix)
+
+
+def _bent(source: Any, shrink: int) -> Iterator[int]:
+    """A mix is made whole, as small as serves, and then bent."""
+    if not hasattr(source, "onto"):
+        yield shrink
+        return
+    scale = 1 / shrink
+    yield from _scales(
+        source, (scale, 0.0, 0.0, 0.0, scale, 0.0), -(-source.width // shrink), -(-source.height // shrink)
+    )
+
+
+def _part(source: Any, matrix: Affine, part: Part) -> Iterator[int]:
+    left, top, right, bottom = part
+    if left < right and top < bottom:
+        yield from _scales(source, compose((1.0, 0.0, -left, 0.0, 1.0, -top), matrix), right - left, bottom - top)
+
+
+def _reach(rect: Part, matrix: Affine, width: int, height: int) -> Part:
+    """What of a canvas the upright rectangle around a rectangle that a matrix moves covers."""
+    x, y, right, bottom = rect
+    frame = Frame(compose(matrix, (1.0, 0.0, float(x), 0.0, 1.0, float(y))), right - x, bottom - y)
+    left, top, last, lowest = pixels_of(frame.rect)
+    return max(left, 0), max(top, 0), min(last, width), min(lowest, height)
 
 
 class Stand:

@@ -19,6 +19,7 @@ from augsuite.augment.render import measured
 from augsuite.augment.resample import opencv
 from augsuite.boxes import Boxes
 from augsuite.dataset import ArraySource, Dataset, Sample
+from augsuite.dataset.sample_shapes import Shapes
 from augsuite.errors import AugsuiteError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +42,8 @@ class Batch:
         targets: `(B, C)` float32 class targets; a row of zeros where an image has no image label.
         image_rows: `(B,)` int64 rows of the dataset's images.
         matrices: `(B, 3, 3)` float64 from pixels of the original image to pixels of the batch.
+        shapes: B times polygons, masks, keypoints and oriented boxes in pixels of the batch, one entry for each box; None unless the
+            feed was asked for them.
     """
 
     images: NDArray[np.uint8]
@@ -50,6 +53,7 @@ class Batch:
     targets: NDArray[np.float32]
     image_rows: NDArray[np.int64]
     matrices: NDArray[np.float64]
+    shapes: list[Shapes] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,13 +84,16 @@ def normalized(
     return batch
 
 
-def collate(samples: Sequence[Sample], classes: int, images: NDArray[np.uint8] | None = None) -> Batch:
+def collate(
+    samples: Sequence[Sample], classes: int, images: NDArray[np.uint8] | None = None, *, shapes: bool = False
+) -> Batch:
     """Stack rendered samples of one size.
 
     Args:
         samples: at least one.
         classes: how many class targets there are.
         images: `(B, H, W, 3)` their pixels, where they are stacked already.
+        shapes: with their shapes.
     """
     targets = np.zeros((len(samples), classes), np.float32)
     for row, sample in enumerate(samples):
@@ -100,6 +107,7 @@ def collate(samples: Sequence[Sample], classes: int, images: NDArray[np.uint8] |
         targets=targets,
         image_rows=np.array([sample.image_row for sample in samples], np.int64),
         matrices=np.stack([sample.matrix for sample in samples]),
+        shapes=[sample.shapes for sample in samples] if shapes else None,
     )
 
 
@@ -117,6 +125,8 @@ class Feed:
         mean: of each channel, in [0, 1], for a trainer to subtract on its device.
         std: of each channel, for a trainer to divide by.
         cpu_seconds: CPU time of this thread that rendering took so far (only with `workers=0`).
+        shapes: whether batches carry polygons, masks, keypoints and oriented boxes (`Batch.shapes`). They are moved where the images are
+            rendered, by the workers if there are any; without them no outline is ever read or moved.
         kept: what `cache=True` keeps: image row -> sample. Feeds of the same images, one after the other in one process, may have it in
             common.
     """
@@ -129,6 +139,7 @@ class Feed:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     cpu_seconds: float = 0.0
+    shapes: bool = False
     kept: dict[int, Sample] = field(default_factory=dict, repr=False)
     _idle: list[_Loader] = field(default_factory=list, repr=False)
 
@@ -161,12 +172,12 @@ class Feed:
             sample = self[key]
             images[place] = sample.image
             samples.append(replace(sample, source=ArraySource(images[place])))
-        return collate(samples, len(self.data.categories), images)
+        return collate(samples, len(self.data.categories), images, shapes=self.shapes)
 
     @property
     def collate(self) -> Collate:
         """What stacks samples of this feed, for a loader of torch's own."""
-        return Collate(len(self.data.categories))
+        return Collate(len(self.data.categories), self.shapes)
 
     def original(self, row: int) -> Sample:
         """The sample before the policy."""
@@ -248,10 +259,10 @@ class _Loader:
         self._loader: DataLoader[Batch] = DataLoader(
             # A feed of its own: a cycle with `feed` would leave the workers to the garbage collector, which ends them in an
             # order in which each is waited for in vain for seconds. It needs no base class, only __getitem__.
-            Feed(feed.data, feed.policy, feed.seed, feed.workers, feed.cache),  # type: ignore[arg-type]
+            Feed(feed.data, feed.policy, feed.seed, feed.workers, feed.cache, shapes=feed.shapes),  # type: ignore[arg-type]
             batch_sampler=self._keys,
             num_workers=feed.workers,
-            collate_fn=Collate(classes),
+            collate_fn=Collate(classes, feed.shapes),
             multiprocessing_context=context,
             worker_init_fn=_start_worker,
             persistent_workers=True,
@@ -287,10 +298,11 @@ def _start_worker(worker: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Collate:
-    """`collate` with the number of classes, in a form that travels to a worker."""
+    """`collate` with its settings, in a form that travels to a worker."""
 
     classes: int
+    shapes: bool = False
 
     def __call__(self, samples: list[Sample]) -> Batch:
         """Stack."""
-        return collate(samples, self.classes)
+        return collate(samples, self.classes, shapes=self.shapes)

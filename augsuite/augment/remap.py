@@ -31,7 +31,7 @@ def remap(source: Source, bend: Bend, width: int, height: int) -> Image:
     """
     xs, ys = bend.maps((0, 0, width, height))
     step = _least_step(bend, width, height)
-    pixels, shrink = decoded(source, next((reduce for reduce in (8, 4, 2) if reduce <= step + 1e-9), 1))
+    pixels, shrink = decoded(source, _smallest(step))
     blocks = max(1, int(step / shrink + 1e-9))
     cv2 = opencv()
     if blocks > 1:
@@ -44,6 +44,15 @@ def remap(source: Source, bend: Bend, width: int, height: int) -> Image:
     across, down = (lookup(value * scale - 0.5) for value in (xs, ys))
     result: Image = cv2.remap(pixels, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return result
+
+
+def reduction(bend: Bend, width: int, height: int) -> int:
+    """The largest of 1, 2, 4, 8 by which the image may be shrunk first without being magnified anywhere on the canvas."""
+    return _smallest(_least_step(bend, width, height))
+
+
+def _smallest(step: float) -> int:
+    return next((reduce for reduce in (8, 4, 2) if reduce <= step + 1e-9), 1)
 
 
 def lookup(values: Array) -> NDArray[np.float32]:

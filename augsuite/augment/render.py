@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augsuite.augment import resample
 from augsuite.augment.affine import IDENTITY, Affine, is_aligned
-from augsuite.augment.erasing import paint
+from augsuite.augment.erasing import hide_keypoints, paint
 from augsuite.augment.moving import moved
 from augsuite.augment.placing import place
 from augsuite.augment.plan import Erase, Mix, PixelOp, Plan, Warp
@@ -90,7 +90,7 @@ def finish(plan: Plan, start: Sample, *, last: bool = True, pixels: bool = False
         targets=start.targets,
         image_row=start.image_row,
         matrix=course.homography @ start.matrix,
-        lazy=moved(start.lazy, course, kept),
+        lazy=moved(hide_keypoints(start.lazy, plan.ops, *course.first), course, kept),
         seen_frac=None if pixels else share[rows],
     )
 

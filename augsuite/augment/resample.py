@@ -67,7 +67,7 @@ def warp(source: Source, matrix: Affine, part: tuple[int, int, int, int]) -> Ima
         sliced = _slice(source, matrix, part)
         if sliced is not None:
             return sliced
-    reduce = _reduction(matrix)
+    reduce = reduction(matrix)
     rows = _rows(matrix, part, reduce)
     pixels, shrink = decoded(source, reduce, rows)
     matrix = compose(matrix, (float(shrink), 0.0, 0.0, 0.0, float(shrink), 0.0))
@@ -223,7 +223,7 @@ def _grown(low: int, high: int, scale: float, shift: float, size: int) -> tuple[
     return ends[0], ends[1]
 
 
-def _reduction(matrix: Affine) -> int:
+def reduction(matrix: Affine) -> int:
     """The largest of 1, 2, 4, 8 by which the image may be shrunk first without being magnified afterwards."""
     a, b, _, d, e, _ = matrix
     # The larger singular value of the 2 x 2 part: the most that any direction is stretched.

@@ -83,7 +83,7 @@ def _print(found: Explanation, what: str) -> None:
         click.echo(f"  {line}")
     draws = found.draws
     click.echo(f"\nof {draws.count:,} draws for {what}:")
-    click.echo(f"  decoded at      {_shares(draws.decode) or 'what each part of the mix needs'}")
+    click.echo(f"  decoded at      {_shares(draws.decode)}")
     click.echo(f"  geometry        {_shares(draws.pixels)}")
     click.echo(f"  values          {draws.value_ops:.2f} operations in {draws.value_passes:.2f} passes, on average")
     if draws.boxes_kept_frac is not None:

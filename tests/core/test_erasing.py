@@ -1,6 +1,7 @@
 """Erased rectangles: what they take from boxes against points counted one by one, and their pixels against single steps."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -158,6 +159,54 @@ class TestBoxes:
         sample = Sample.of(np.zeros((HEIGHT, WIDTH, 3), np.uint8), BOXES[:3], [0, 1, 2])
         drawing.draw(steps, Policy(name="p")._empty, sample, (0, 0, 0), None)
         assert seen == [BOXES[1:3].tolist()]
+
+
+class TestKeypoints:
+    """A visible keypoint under a rectangle becomes a hidden one; polygons and masks stay."""
+
+    def points(self, shape=(HEIGHT, WIDTH)):
+        ys, xs = np.mgrid[5 : shape[0] - 5 : 6, 5 : shape[1] - 5 : 6] + 0.5
+        return np.stack([xs.ravel(), ys.ravel(), np.full(xs.size, 2.0)], axis=1)[None]
+
+    def sample(self, points):
+        image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+        ring = [[0, 0, WIDTH, 0, WIDTH, HEIGHT, 0, HEIGHT]]
+        return Sample.of(image, [[0, 0, WIDTH, HEIGHT]], [0], keypoints=points, polygons=[ring])
+
+    def test_as_albumentations_tells_which_lie_in_holes(self):
+        dropout = pytest.importorskip("albumentations.augmentations.dropout.functional")
+        sample = self.sample(self.points())
+        holes = ((3, 4, 30, 40), (60, 0, 95, 20))
+        result = render(Plan(Origin(-1, WIDTH, HEIGHT), (Erase(holes, (0, 0, 0)),)), sample).shapes
+        free = dropout.filter_keypoints_in_holes(self.points()[0], np.array(holes))
+        visible = result.keypoints[0][result.keypoints[0, :, 2] == 2]
+        np.testing.assert_array_equal(visible, free)
+        assert set(result.keypoints[0, :, 2]) == {1.0, 2.0}
+        np.testing.assert_array_equal(result.keypoints[..., :2], self.points()[..., :2])
+        assert result.mask(0, WIDTH, HEIGHT).all()
+
+    @pytest.mark.parametrize("bend", ["hflip", "rotate", "crop", "perspective", "elastic", "expand"])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_what_is_painted_over_is_hidden(self, bend, seed):
+        """Black is erased, white is not: the pixel at each keypoint says it, but for those at a border between both."""
+        hide = {"do": "coarse_dropout", "holes": [3, 5], "height_frac": [0.2, 0.4], "width_frac": [0.2, 0.4]}
+        fill = {} if bend in {"hflip", "crop"} else {"fill": [255, 255, 255]}
+        fill |= {"max_ratio": 1.5} if bend == "expand" else {}
+        for steps in ([hide, {"do": bend, **fill}], [{"do": bend, **fill}, hide]):
+            result = policy({"steps": steps, "min_visible_frac": 0.0})(self.sample(self.points()), key=(seed, 0, 0))
+            hidden = 0
+            for x, y, seen in result.shapes.keypoints[0]:
+                around = result.image[max(int(y - 1.5), 0) : int(y + 2.5), max(int(x - 1.5), 0) : int(x + 2.5), 0]
+                if seen and around.size and around.min() == around.max():
+                    assert seen == (2 if around[0, 0] == 255 else 1)
+                    hidden += seen == 1
+            assert hidden > 0
+
+    def test_hidden_and_unlabelled_ones_stay_so(self):
+        points = np.array([[[5.5, 5.5, 1], [0, 0, 0], [50.5, 50.5, 2]]])
+        result = render(Plan(Origin(-1, WIDTH, HEIGHT), (Erase(((0, 0, 20, 20),)),)), self.sample(points))
+        assert result.shapes.keypoints[0].tolist() == points[0].tolist()
+        assert pickle.loads(pickle.dumps(result)).shapes.keypoints.tolist() == points.tolist()
 
 
 def single_steps(plan, image):

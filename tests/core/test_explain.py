@@ -1,14 +1,17 @@
 """What a policy comes to: shares that are known beforehand, decode scales worked out by hand."""
 
 import json
+from collections import Counter
 
 import numpy as np
+import PIL.Image
 import pytest
 from click.testing import CliRunner
 
 from augsuite import cli
 from augsuite.augment import policy
 from augsuite.augment.explain import Stand, explain
+from augsuite.dataset import Annotations, Categories, Dataset, FileSource, Images
 from augsuite.errors import ConfigError
 
 
@@ -57,6 +60,46 @@ def test_stretches_between_mixes():
     assert "hflip and crop are one matrix" in found.passes[0]
     assert found.draws.pixels == {"mixed": 200}
     assert about([]).passes == ["nothing: the image stays as it is"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"do": "mosaic", "size": [640, 640]}, {"do": "affine", "scale": [0.3, 0.6]}],
+        [{"do": "mixup"}, {"do": "resize", "size": [150, 150]}],
+        [{"do": "hflip", "p": 0.5}, {"do": "cutmix"}, {"do": "crop"}, {"do": "resize", "size": [150, 150]}],
+        [{"do": "resize", "size": [160, 120]}, {"do": "perspective"}, {"do": "mosaic", "size": [300, 300]}],
+        [{"do": "mosaic", "size": [640, 640]}, {"do": "perspective"}, {"do": "resize", "size": [200, 200]}],
+        [{"do": "resize", "size": [160, 120]}, {"do": "elastic"}],
+    ],
+    ids=["mosaic", "mixup", "cutmix", "bent parts", "bent mosaic", "bent"],
+)
+def test_decode_scales_are_those_that_rendering_asks_for(steps, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for row, size in enumerate([(1280, 960), (641, 480), (500, 900), (320, 240), (1000, 1000)]):
+        PIL.Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(tmp_path / f"{row}.jpg")
+    names = [f"{row}.jpg" for row in range(5)]
+    boxes = Annotations.of(range(5), [0] * 5, [[10, 10, 200, 200]] * 5)
+    data = Dataset(Images.of(names, files=names), Categories.of(["thing"]), boxes, root=tmp_path)
+    chosen = policy(steps)
+    found = explain(chosen, [data.sample(row) for row in range(5)], data, draws=20).draws.decode
+    asked = Counter()
+    decode = FileSource.decode
+
+    def watched(self, reduce=1, rows=None):
+        asked[f"1/{reduce}"] += 1
+        return decode(self, reduce, rows)
+
+    monkeypatch.setattr(FileSource, "decode", watched)
+    for number in range(20):
+        chosen(data.sample(number % 5), key=(0, number, number % 5), pool=data)
+    assert found == dict(asked)
+    assert len(found) > 1
+
+
+def test_what_needs_a_histogram_says_so():
+    found = about([{"do": "autocontrast"}, {"do": "contrast"}, {"do": "equalize"}, {"do": "blur"}], draws=5)
+    assert [("histogram" in step.becomes) for step in found.steps] == [True, True, True, False]
 
 
 def test_a_dropped_box_is_not_kept():

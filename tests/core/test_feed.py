@@ -1,12 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+from pycocotools import mask as judge
 
 from augsuite.augment import Feed, policy
 from augsuite.augment.feed import collate
+from augsuite.boxes import Layout
 from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
+from augsuite.dataset.sample_shapes import Lazy
 
 POLICY = [
     {"do": "photometric", "p": 0.8},
@@ -90,6 +94,60 @@ def test_cache_changes_nothing(data, expected):
     feed = Feed(data, policy(POLICY), seed=3, cache=True)
     assert samples(feed) == expected
     assert samples(feed) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shapes_arrive_with_their_boxes(tmp_path, workers):
+    """Run-length masks and keypoints, mirrored: judged by pycocotools and numpy; through workers as without."""
+    rng = np.random.default_rng(1)
+    truth, segmentation, points = [], np.empty(6, object), np.empty(6, object)
+    for row in range(3):
+        PIL.Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(tmp_path / f"{row}.png")
+    for place in range(6):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[8 + place : 30, 5 + 4 * place : 30 + 3 * place] = rng.random((22 - place, 25 - place)) < 0.8
+        truth.append(mask)
+        code = judge.encode(np.asfortranarray(mask))
+        segmentation[place] = {"size": code["size"], "counts": code["counts"].decode()}
+        points[place] = [10.5 + place, 20.0, 2, 0, 0, 0]
+    boxes = [judge.toBbox(judge.encode(np.asfortranarray(mask))) for mask in truth]
+    names = [f"{row}.png" for row in range(3)]
+    annotations = Annotations.of(
+        np.repeat(np.arange(3), 2), [0] * 6, boxes, Layout.XYWH_PX,
+        extra={"segmentation": segmentation, "coco.keypoints": points},
+    )  # fmt: skip
+    data = Dataset(
+        Images.of(names, sizes=[[64, 48]] * 3, files=names), Categories.of(["a"]), annotations, root=tmp_path
+    )
+    mirror = policy([{"do": "hflip"}])
+    (batch,) = Feed(data, mirror, workers=workers, shapes=True).batches(0, 3, (64, 48))
+    assert batch.shapes is not None
+    for row, boxes, shapes in zip(batch.image_rows.tolist(), batch.boxes, batch.shapes, strict=True):
+        assert len(shapes) == len(boxes) == 2
+        for place in range(2):
+            mask = np.asfortranarray(shapes.mask(place, 64, 48))
+            np.testing.assert_array_equal(mask, truth[2 * row + place][:, ::-1])
+            x, y, w, h = judge.toBbox(judge.encode(mask.astype(np.uint8)))
+            assert boxes[place].tolist() == [x, y, x + w, y + h]
+            assert shapes.keypoints[place].tolist() == [[64 - 10.5 - 2 * row - place, 20, 2], [0, 0, 0]]
+    (unasked,) = Feed(data, mirror, workers=workers).batches(0, 3, (64, 48))
+    assert unasked.shapes is None
+    assert unasked.images.tobytes() == batch.images.tobytes()
+
+
+def test_shapes_cost_nothing_unasked(data):
+    class Never:
+        def __call__(self):
+            raise AssertionError("nobody asked")
+
+    class Guarded(Feed):
+        def original(self, row):
+            return replace(super().original(row), lazy=Lazy(Never()))
+
+    steps = policy([{"do": "hflip"}, {"do": "mixup"}, {"do": "cutout"}, {"do": "crop"}])
+    assert sum(len(batch) for batch in Guarded(data, steps).batches(0, 4, (64, 48))) == 10
+    with pytest.raises(AssertionError, match="nobody asked"):
+        next(Guarded(data, steps, shapes=True).batches(0, 4, (64, 48)))
 
 
 def test_seed_epoch_and_order(data):

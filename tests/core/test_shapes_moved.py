@@ -213,6 +213,27 @@ class TestTight:
         sample = Sample.of(self.image, [[30, 40, 70, 60]], [0])
         np.testing.assert_allclose(self.turned(30, sample, times=3).boxes, [[40, 30, 60, 70]], atol=1e-9)
 
+    @pytest.mark.parametrize(
+        ("mode", "sides"),
+        [
+            # Widths and heights of a 40 x 20 rectangle: 40 cos t + 20 sin t, 40 sin t + 20 cos t.
+            ("corners", [(44.6410, 37.3205), (37.3205, 44.6410), (20, 40)]),
+            # Of the ellipse in it: 2 sqrt(400 cos^2 t + 100 sin^2 t), 2 sqrt(400 sin^2 t + 100 cos^2 t).
+            ("ellipse", [(36.0555, 26.4575), (26.4575, 36.0555), (20, 40)]),
+            # Of the diamond in it: max(40 cos t, 20 sin t), max(40 sin t, 20 cos t).
+            ("polygon", [(34.6410, 20), (20, 34.6410), (20, 40)]),
+        ],
+    )
+    def test_a_turned_box_does_not_grow(self, mode, sides):
+        """Once, twice and three times 30 degrees, worked out by hand."""
+        shapes = {"polygons": [[[50, 40, 70, 50, 50, 60, 30, 50]]]} if mode == "polygon" else {}
+        sample = Sample.of(self.image, [[30, 40, 70, 60]], [0], **shapes)
+        for times, (width, height) in enumerate(sides, 1):
+            rules = {"box_from": "ellipse"} if mode == "ellipse" else {}
+            box = self.turned(30, sample, times=times, **rules).boxes
+            expected = [[50 - width / 2, 50 - height / 2, 50 + width / 2, 50 + height / 2]]
+            np.testing.assert_allclose(box, expected, atol=0.01 if mode == "ellipse" else 1e-4)
+
     def test_ellipse_by_hand(self):
         """The ellipse of half axes a and b, turned by t, reaches sqrt(a^2 cos^2 t + b^2 sin^2 t) from its centre."""
         sample = Sample.of(self.image, [[30, 40, 70, 60]], [0])
