@@ -25,6 +25,16 @@ def test_every_hook_is_documented_and_used(hook):
     assert getattr(found, hook.removeprefix("augsuite_"))(), f"nobody implements {hook}"
 
 
+@pytest.mark.parametrize("name", ["TrainerSpec", "TrackerSpec", "RunRecord"])
+def test_what_trainers_and_trackers_declare_and_leave_is_documented(name):
+    from augsuite import protocols, spec
+
+    fields = getattr(spec if hasattr(spec, name) else protocols, name).__annotations__
+    page = HOOKS_PAGE.read_text(encoding="utf-8")
+    assert {field for field in fields if f"`{field}`" not in page} == set()
+    assert "`protocols.TakesPulse`" in page
+
+
 def test_the_hooks_are_all_listed():
     from augsuite import hookspecs
 
