@@ -108,7 +108,8 @@ def compare(first: Summary, second: Summary) -> Comparison:
 
 def differing(one: State, two: State) -> dict[str, tuple[Any, Any]]:
     """What differs between two questions, by dotted names; None where one says nothing."""
-    flat = (_flat(one), _flat(two))
+    # As JSON has them: of a question just asked the settings hold tuples, of one that was read lists.
+    flat = tuple(_flat(msgspec.json.decode(msgspec.json.encode(state), type=State)) for state in (one, two))
     return {
         name: (flat[0].get(name), flat[1].get(name))
         for name in dict.fromkeys([*flat[0], *flat[1]])

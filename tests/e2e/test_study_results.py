@@ -9,10 +9,13 @@ import statistics
 
 import pyarrow.parquet
 import pytest
+from msgspec.structs import replace
 from scipy import stats
 from studykit import Bench
 
+from augsuite.study.comparison import differing
 from augsuite.study.export import escaped, latex
+from augsuite.study.store import Store
 
 INLINE = ("--engine", "inline")
 
@@ -119,6 +122,13 @@ def test_two_studies_side_by_side(bench):
     same = json.loads(bench.invoke("study", "compare", "studies/quick", "studies/quick", "--json").stdout)
     assert [arm["runs"] for arm in same["arms"]] == [[0, 1, 2]] * 2
     assert same["differing"] == {}
+
+
+def test_settings_of_several_numbers_are_equal_before_and_after_json(bench):
+    state = Store(bench.out).state()
+    asked, read, other = (replace(state, config={"sizes": value}) for value in ((8, 16), [8, 16], [8, 32]))
+    assert differing(asked, read) == {}
+    assert differing(asked, other) == {"config.sizes": ([8, 16], [8, 32])}
 
 
 def test_the_same_again_from_its_report(bench, tmp_path):
