@@ -10,6 +10,7 @@ LEVEL = 0.05
 POWER = 0.8
 """The chance with which the smallest detectable effect would have been shown."""
 _MANY = 10_000  # seeds; beyond that no number is told
+_HUGE = 1000.0  # t statistics; two seeds and a hundred comparisons ask for such
 
 
 def student(count: int, level: float = LEVEL) -> float:
@@ -45,6 +46,10 @@ def detectable(sd: float, seeds: int, critical: float, power: float = POWER) -> 
 def _shift(freedom: int, critical: float, power: float) -> float:
     """The noncentrality at which a noncentral t exceeds `critical` with probability `power`."""
     from scipy import optimize, stats
+
+    if critical > _HUGE:
+        # The normal part of the noncentral t is nothing beside the chi part (a millionth, here), and SciPy's series may not converge.
+        return critical * math.sqrt(float(stats.chi2.ppf(power, freedom)) / freedom)
 
     def missing(shift: float) -> float:
         # The lower tail of the noncentral t, P(T < -critical), is below level / 2 and falls fast; left out it costs nothing

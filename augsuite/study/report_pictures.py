@@ -164,7 +164,7 @@ class ChangedMost:
 def changed_most(
     state: State, store: Store, val: Dataset, found: Sequence[Changes], strongest: Sequence[str], album: Album
 ) -> list[ChangedMost]:
-    """Draw the test images that changed most, for the arms with the largest effects.
+    """Draw the test images that changed most, for the arms with the largest effects; arms with the same runs once.
 
     Of each image that seed is shown whose change is nearest to the mean over seeds.
 
@@ -177,9 +177,10 @@ def changed_most(
         album: takes the pictures.
     """
     by_arm = {each.arm: each for each in found if each.gains or each.losses}
+    alike = {frozenset(run.digest for run in state.runs if run.arm == arm): arm for arm in reversed(strongest)}
     drawn = _Drawn(state, store, val, album)
     shown = []
-    for arm in [name for name in strongest if name in by_arm][:_CHANGED_ARMS]:
+    for arm in [name for name in strongest if name in by_arm and name in alike.values()][:_CHANGED_ARMS]:
         lists: list[list[Changed]] = []
         unreadable = 0
         for images in (by_arm[arm].gains, by_arm[arm].losses):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from augsuite.study.power import detectable, seeds_for, student
 
@@ -39,3 +39,16 @@ def test_seeds_agree_with_statsmodels(ratio, level):
 def test_what_no_number_of_seeds_shows():
     assert seeds_for(1e-6, 1.0) is None
     assert detectable(1.0, 3, math.inf) == math.inf
+
+
+@pytest.mark.parametrize(("seeds", "critical"), [(2, 900.0), (2, 1100.0), (2, 28_520.0), (3, 5000.0)])
+def test_power_where_thousands_of_comparisons_ask_for_a_huge_t(seeds, critical):
+    """P(T > critical) integrated over the standard deviation that is estimated: T = (Z + shift) / V, V² a chi square over its freedom."""
+    shift = detectable(1.0, seeds, critical) * math.sqrt(seeds)
+
+    def beyond(share):
+        estimated = math.sqrt(stats.chi2.ppf(share, seeds - 1) / (seeds - 1))
+        return stats.norm.sf(critical * estimated - shift)
+
+    power, _ = integrate.quad(beyond, 0, 1, limit=300, points=[0.7, 0.79, 0.799, 0.8, 0.801, 0.81, 0.9])
+    assert power == pytest.approx(0.8, abs=1e-4)
