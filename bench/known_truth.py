@@ -187,7 +187,7 @@ def signs(finished: Mapping[str, Finished]) -> list[Found]:
     rows = []
     for truth in TRUTHS:
         found = finished.get(truth.study)
-        if found is None:
+        if found is None or not {found.reference, truth.arm} <= found.values.keys():
             continue
         names = truth.metrics or (found.metric,)
         means = {

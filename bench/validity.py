@@ -38,7 +38,7 @@ Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
 ARMS = ("none", "a", "b", "c")
 UNTIL = 0.5
 ENOUGH = 20
-"""Real studies of one policy twice, at least."""
+"""Real studies of one policy twice, at least; with as many seeds as a study file has where it does not say."""
 
 NOISES: Mapping[str, Noise] = {
     "normal": lambda rng, count: rng.normal(0, 0.8, count),
@@ -151,7 +151,7 @@ def goals(rows: list[Found], found: Found | None = None) -> dict[str, Found]:
     """What was promised, and whether it is kept.
 
     Of simulated studies those with normal differences count, for which the promise is made: at most 5 % of them claim an effect, 95 % of
-    the intervals hold. Of real ones: the same of all studies of one policy twice together, at least 20 of them, and every sign.
+    the intervals hold. Of real ones: the same of all studies of one policy twice together, enough of them, and every sign.
     """
     said = {}
     for row in rows:
@@ -160,8 +160,9 @@ def goals(rows: list[Found], found: Found | None = None) -> dict[str, Found]:
     for row in found["false_claims"] if found else ():
         if row["study"] == "together":
             said |= _promised(f"real, {row['seeds']} seeds", row["claims"], row["coverage"])
-            count = {"value": row["studies"], "goal": ">= 20", "met": row["studies"] >= ENOUGH}
-            said[f"studies.real, {row['seeds']} seeds"] = count
+            if row["seeds"] == real.SEEDS[0]:
+                count = {"value": row["studies"], "goal": f">= {ENOUGH}", "met": row["studies"] >= ENOUGH}
+                said[f"studies.real, {row['seeds']} seeds"] = count
     for row in found["signs"] if found else ():
         value = {key: row[key] for key in ("effect", "low", "high", "verdict")}
         goal = {1: "helps", -1: "hurts", 0: "not shown"}[row["sign"]]
