@@ -17,6 +17,7 @@ from augsuite.errors import ConfigError
 from augsuite.training import processes
 from augsuite.training.depthwise import widen
 from augsuite.training.settings import Settings
+from augsuite.training.tinymaps import mend
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -78,6 +79,7 @@ def placed(network: nn.Module, config: Settings, device: torch.device) -> nn.Mod
     """The same network on its device, laid out and computing as the settings and the device want it."""
     if device.type == "cpu" and config.precision == "bf16":
         widen(network)
+        mend(network)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     return network.to(device).to(memory_format=layout)
 
