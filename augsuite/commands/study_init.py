@@ -53,8 +53,11 @@ def init(
     On a terminal, asks for what is not said. A path is written as seen from the folder that the file lies in: that of --out, or the
     present one.
     """
+    from augsuite.study.file import check_name
     from augsuite.study.starter import SCHEMA, example
 
+    if name is not None:
+        check_name(name, "--name")
     trainers = registry.default().trainers()
     if trainer is not None:
         registry.find("trainer", trainers, trainer)
@@ -66,6 +69,7 @@ def init(
     if asks:
         click.echo("A study file: press Enter for what stands in brackets; everything can be edited later.", err=True)
         name = name or click.prompt("name of the study", default=own, err=True)
+        check_name(name, "the study")
         trainer = click.prompt("trainer", default=trainer, type=click.Choice(sorted(trainers)), err=True)
         for each in _DESIGNS if design is None else ():
             click.echo(f"  {each:<14} {_WORDS[each]}", err=True)

@@ -113,8 +113,7 @@ def load(path: Path) -> Study:
         DataError: if the dataset cannot be read.
     """
     raw = build(StudyFile, read_yaml(path), str(path))
-    if not _NAME.match(raw.study):
-        raise ConfigError(f"{path}: study: {raw.study!r} cannot name a folder. Use letters, digits and . _ + -")
+    check_name(raw.study, f"{path}: study")
     seeds = tuple(range(raw.seeds)) if isinstance(raw.seeds, int) else tuple(raw.seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"{path}: seeds: expected different numbers, got {list(seeds)}.")
@@ -142,6 +141,16 @@ def load(path: Path) -> Study:
         seeds=seeds,
         workers=None if raw.workers == "auto" else raw.workers,
     )
+
+
+def check_name(name: str, where: str) -> None:
+    """Stop at the name of a study that cannot be that of its folder.
+
+    Raises:
+        ConfigError: says where.
+    """
+    if not _NAME.match(name):
+        raise ConfigError(f"{where}: {name!r} cannot name a folder. Use letters, digits and . _ + -")
 
 
 def _arms(raw: StudyFile, folder: Path) -> tuple[Designed, str]:

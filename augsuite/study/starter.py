@@ -41,7 +41,7 @@ def example(
     sizes = f"{{train: {split[0]}, val: {split[1]}}}" if split else "{train: 40, val: 160}"
     steps = _STEPS.get(task, _STEPS["detection"])
     lines = [
-        ("study: " + name, f"results go to studies/{name}"),
+        ("study: " + _scalar(name), f"results go to studies/{name}"),
         ("dataset: " + msgspec.json.encode(dataset).decode(), "a folder as seen from this file, or a name"),
         (
             ("" if split else "# ") + "split: " + sizes,
@@ -58,6 +58,11 @@ def example(
     text += "\n" + DESIGNS[design].format(**{key: _listed(value, design) for key, value in steps.items()})
     parse_yaml(text, "the example")  # a name that breaks the YAML shows here, not in the user's hands
     return text
+
+
+def _scalar(text: str) -> str:
+    """Text for YAML; in quotes where it would be something else: 2019, true, null."""
+    return text if parse_yaml(text, "the example") == text else msgspec.json.encode(text).decode()
 
 
 def _listed(arms: Sequence[Sequence[str]], design: str) -> str:

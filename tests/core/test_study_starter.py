@@ -43,6 +43,17 @@ def test_example_is_a_study_file():
     assert content["dataset"] == "a 'quoted': name"
 
 
+@pytest.mark.parametrize("name", ["2019", "true", "null", "pets-2"])
+def test_a_name_stays_a_name(bench, name):
+    bench.file.write_text(example("pets", name, "quick"))
+    assert load(bench.file).name == name
+
+
+def test_init_takes_no_name_that_a_study_cannot_have(bench):
+    with pytest.raises(ConfigError, match=r"--name: '\.\./x' cannot name a folder"):
+        CliRunner().invoke(command, ["init", "pets", "--name", "../x"], catch_exceptions=False)
+
+
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("task", ["detection", "classification"])
 def test_every_design_is_a_valid_study(bench, judge, design, task):
