@@ -84,7 +84,7 @@ def train(
     """
     from augsuite import registry
     from augsuite.augment.policies import policy
-    from augsuite.study.session import find_rate, settings_of, train_once
+    from augsuite.study.session import CHECKPOINT, find_rate, settings_of, train_once
     from augsuite.training import processes
 
     spec = registry.find("trainer", registry.default().trainers(), trainer)
@@ -99,13 +99,18 @@ def train(
     if main:
         click.echo(said, err=True)
     result: Any
-    with Shown(f"{trainer} on {Path(dataset).name}", spec.metric, silent=not main) as shown:
-        if find_lr:
-            result = find_rate(trainer, config, parts[0], chosen, seed, folder, progress=shown, workers=workers)
-        else:
-            result = train_once(
-                trainer, config, *parts, chosen, seed, folder, trackers, progress=shown, workers=workers, draw=draw
-            )
+    try:
+        with Shown(f"{trainer} on {Path(dataset).name}", spec.metric, silent=not main) as shown:
+            if find_lr:
+                result = find_rate(trainer, config, parts[0], chosen, seed, folder, progress=shown, workers=workers)
+            else:
+                result = train_once(
+                    trainer, config, *parts, chosen, seed, folder, trackers, progress=shown, workers=workers, draw=draw
+                )
+    except KeyboardInterrupt:
+        if main and not find_lr and (folder / CHECKPOINT).exists():
+            click.echo("stopped. The same command goes on from the last checkpoint.", err=True)
+        raise
     if not main:
         return
     if not find_lr:

@@ -1,5 +1,6 @@
 import json
 
+import click
 import msgspec
 import numpy as np
 import PIL.Image
@@ -245,3 +246,16 @@ def test_finding_a_learning_rate_leaves_a_finished_run_alone(folder, tmp_path, c
     curve = json.loads(after["lr.json"])
     assert len(curve["lr"]) == len(curve["loss"]) == len(curve["smoothed"]) > 10
     assert f"--set lr={curve['suggestion']:.1e}" in said
+
+
+def test_whoever_stops_a_training_hears_that_it_can_go_on(folder, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    settings = [part for name, value in FAST.items() for part in ("--set", f"{name}={value}")]
+    arguments = ["train", "ssd", str(folder), "--split", "4:2", "-o", str(tmp_path / "run"), *settings]
+    monkeypatch.setattr("augsuite.commands.train.Shown.__call__", stop)
+    for checkpoint_s, said in ((60, False), (0, True)):
+        with pytest.raises((KeyboardInterrupt, click.Abort)):
+            cli.main([*arguments, "--set", f"checkpoint_s={checkpoint_s}"], standalone_mode=False)
+        assert ("The same command goes on" in capsys.readouterr().err) is said
