@@ -134,6 +134,8 @@ def find_inputs(paths: Sequence[str], reading: Reading, split: str | None) -> In
             files += inside
             continue
         if len(paths) > 1:
+            if path.suffix and not path.exists():
+                raise ConfigError(f"{text}: no such file. Check its name.")
             raise ConfigError(
                 f"{text}: a dataset is predicted on alone. Name it without other paths, or name image files."
             )

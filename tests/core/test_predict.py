@@ -225,6 +225,7 @@ def test_what_makes_no_sense_is_refused(detection, tmp_path):
     assert "holds no images" in fails("predict", run, tmp_path / "empty", "-o", tmp_path / "o")
     assert "alone" in fails("predict", run, image, detection / "data", "-o", tmp_path / "o")
     assert "no such file or folder" in fails("predict", run, tmp_path / "gone.png", "-o", tmp_path / "o")
+    assert "gone.png: no such file" in fails("predict", run, image, tmp_path / "gone.png", "-o", tmp_path / "o")
     assert "folder of a run" in fails("predict", run, image, "-o", run)
     assert "replace the image itself" in fails("predict", run, image, "-o", detection / "images")
     assert "splits" in fails("predict", run, image, "--split", "val", "-o", tmp_path / "o")
