@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,10 +115,12 @@ def explain(policy: Policy, samples: Sequence[Sample], pool: Pool, *, draws: int
         seen = {op.step.partition("/")[0] for op in _own(plan)}
         happened.update(seen | {mix.step.partition("/")[0] for mix in _mixes(plan)})
         tables.update({op.step for op in _own(plan) if isinstance(op, PixelOp) and _is_table(op)})
-    stretches = _stretches(policy.steps)
+    # Some choices draw warps of their own, not transforms by name.
+    moving = {op.step.partition("/")[0] for _, plan in plans for op in _own(plan) if isinstance(op, Warp)}
+    stretches = _stretches(policy.steps, moving)
     steps = []
     for step in policy.steps:
-        warp = next((number for number, moving, _, _ in stretches if step.id in moving), 0)
+        warp = next((number for number, moved, _, _ in stretches if step.id in moved), 0)
         steps.append(
             StepFacts(
                 id=step.id,
@@ -131,7 +133,9 @@ def explain(policy: Policy, samples: Sequence[Sample], pool: Pool, *, draws: int
                 source=declaration(step.do).source,
             )
         )
-    return Explanation(policy=policy.name, steps=steps, passes=_passes(policy.steps), draws=_count(plans, pool))
+    return Explanation(
+        policy=policy.name, steps=steps, passes=_passes(policy.steps, stretches), draws=_count(plans, pool)
+    )
 
 
 def _kinds(step: Step) -> set[str]:
@@ -142,7 +146,7 @@ def _kinds(step: Step) -> set[str]:
     return {declaration(name).kind for name in instance(step.do, step.params).names()}
 
 
-def _stretches(steps: Sequence[Step]) -> list[tuple[int, list[str], list[str], str]]:
+def _stretches(steps: Sequence[Step], drawn: Collection[str]) -> list[tuple[int, list[str], list[str], str]]:
     """A policy cut after its mixes: the number of the stretch's warp, what moves, what changes values, and the mix that ends it."""
     found: list[tuple[int, list[str], list[str], str]] = []
     moving: list[str] = []
@@ -157,7 +161,7 @@ def _stretches(steps: Sequence[Step]) -> list[tuple[int, list[str], list[str], s
 
     for step in steps:
         kinds = _kinds(step)
-        if "geometric" in kinds:
+        if "geometric" in kinds or step.id in drawn:
             moving.append(step.id)
         if kinds & {"pixel", "erase"}:
             values.append(step.id)
@@ -187,10 +191,10 @@ def _becomes(step: Step, warp: int, tables: int, happened: int) -> str:
     return f"a pass over the result{f'; in {tables} of {happened} draws a table' if tables else ''}"
 
 
-def _passes(steps: Sequence[Step]) -> list[str]:
+def _passes(steps: Sequence[Step], stretches: Sequence[tuple[int, list[str], list[str], str]]) -> list[str]:
     """What is executed, in words."""
     lines: list[str] = []
-    for warp, moving, values, mix in _stretches(steps):
+    for warp, moving, values, mix in stretches:
         if moving:
             one = f"{_listed(moving)} {'is' if len(moving) == 1 else 'are'} one matrix, one canvas and one warp"
             lines.append(f"warp {warp}: {one}; boxes go through it once")
