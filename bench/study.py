@@ -200,7 +200,11 @@ def both(work: Path, study: Process, scripts: Sequence[tuple[str, int, Process]]
     drawn = sum(record["augment_seconds"] for record in records)
     ours = {
         "cpu_s": study.cpu_s,
-        "parts": {"training and evaluating": spent - drawn, "images": drawn, "all else": (study.cpu_s or 0.0) - spent},
+        "parts": {
+            "images": drawn,
+            "training": spent - drawn,
+            "evaluating once, starting, judging": (study.cpu_s or 0.0) - spent,
+        },
         "images": sum(record["images"] for record in records),
         "parameters": sorted({record["parameters"] for record in records}),
         "values": {arm["arm"]: {int(s): v for s, v in arm["values"].items()} for arm in report["arms"]},
@@ -220,7 +224,7 @@ def both(work: Path, study: Process, scripts: Sequence[tuple[str, int, Process]]
             "images": parts["data"],
             "training": parts["steps"],
             "evaluating, every epoch": parts["evaluation"],
-            "all else": total - sum(parts.values()),
+            "ending": total - sum(parts.values()),
         },
         "images": sum(each["images"] for each in said),
         "parameters": sorted({each["parameters"] for each in said}),
