@@ -18,7 +18,7 @@ from augsuite.dataset import Dataset, edits
 from augsuite.errors import ConfigError, nearest
 from augsuite.study.arms import Arm, is_arm
 from augsuite.study.design import RULES, Designed, Series, Setting, expand, is_rule
-from augsuite.study.session import align_categories, settings_of
+from augsuite.study.session import align_categories, check_task, settings_of
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
 _TRAIN_NAMES = ("train", "training", "trainval")
@@ -127,6 +127,8 @@ def load(path: Path) -> Study:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     train, val = _parts(raw, path)
+    for part, data in (("train", train), ("val", val)):
+        check_task(trainer, data, f"{path}: {part}")
     return Study(
         name=raw.study,
         source=path,

@@ -110,8 +110,8 @@ def train_once(
     opened = [registry.find("tracker", plugins.trackers(), name) for name in trackers]
     settings = settings_of(trainer, config)
     val = align_categories(val, train)
-    _check(spec, train, "train")
-    _check(spec, val, "val")
+    check_task(spec, train, "train")
+    check_task(spec, val, "val")
 
     decoded = decoded or Decoded()
     cache: bool | DiskCache = fits_memory(train, val) or decoded.disk or False
@@ -187,7 +187,7 @@ def find_rate(
 
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     settings = settings_of(trainer, {**config, "schedule": "range"})
-    _check(spec, train, "train")
+    check_task(spec, train, "train")
     feed = Feed(train, policy, seed=seed, workers=workers, cache=not workers and fits_memory(train))
     plain = Feed(train.take([0]), Policy(name="none", steps=()), seed=seed, mean=feed.mean, std=feed.std)
     run = registry.load(spec.train, f"trainer {trainer}", spec.extra)
@@ -313,8 +313,12 @@ def _drawn(spec: TrainerSpec, folder: Path, val: Dataset, count: int, device: st
     return picture
 
 
-def _check(spec: TrainerSpec, data: Dataset, part: str) -> None:
-    """Stop before a trainer meets a dataset that has nothing for it."""
+def check_task(spec: TrainerSpec, data: Dataset, part: str) -> None:
+    """Stop before a trainer meets a dataset that has nothing for it.
+
+    Raises:
+        DataError: begins with `part`.
+    """
     if not len(data):
         raise DataError(f"{part}: no images. Choose another split, or give more images to it.")
     usable = ~data.annotations.ignore

@@ -8,7 +8,7 @@ import yaml
 from studykit import STUDY, Bench, installed
 
 from augsuite.dataset import Annotations, Categories, Dataset, Images
-from augsuite.errors import ConfigError
+from augsuite.errors import ConfigError, DataError
 from augsuite.study.file import Split, default_split, divide, load
 
 
@@ -39,6 +39,11 @@ def test_load(bench):
     assert study.config == {"epochs": 2, "nap_s": 0.0, "bonus": 0.0}
     assert (len(study.train), len(study.val)) == (6, 2)
     assert not set(study.train.images.names) & set(study.val.images.names)
+
+
+def test_images_that_have_nothing_for_the_trainer_stop_before_training(bench):
+    with pytest.raises(DataError, match=r"study.yaml: train: no image labels.*It has boxes: try the trainer ssd"):
+        load(edit(bench, trainer="finetune", config={}))
 
 
 def test_arms_of_every_kind(bench):
