@@ -167,7 +167,7 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
 def _number(value: float | None, signed: bool = False) -> str:
     if value is None:
         return "--"
-    text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    text = f"{value:+z.1f}" if signed else f"{value:z.1f}"
     return f"${text}$" if text[0] in "+-" else text
 
 

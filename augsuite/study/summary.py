@@ -284,14 +284,14 @@ def _in_words(rule: Rule, effect: Effect) -> str:
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number for a reader; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:z.{digits}f}"
 
 
 def interval(effect: Effect | None, digits: int = 1) -> str:
     """`+2.5 [1.6, 3.5]`, or without the interval where there is none."""
     if effect is None:
         return ""
-    mean = f"{effect.mean:+.{digits}f}"
+    mean = f"{effect.mean:+z.{digits}f}"  # z: what rounds to 0 is not -0.0
     if effect.low is None or effect.high is None:
         return mean
-    return f"{mean} [{effect.low:.{digits}f}, {effect.high:.{digits}f}]"
+    return f"{mean} [{effect.low:z.{digits}f}, {effect.high:z.{digits}f}]"

@@ -11,7 +11,7 @@ from studykit import STUDY, Bench, installed
 from augsuite.study.file import load
 from augsuite.study.scheduler import execute, prepare
 from augsuite.study.store import Store
-from augsuite.study.summary import contrast_lines, summarize, table
+from augsuite.study.summary import contrast_lines, interval, number, summarize, table
 
 FLIPS = [{"do": "hflip", "p": 0.5}, {"do": "rotate", "p": 0.4}]
 ARMS = [
@@ -79,6 +79,12 @@ def test_an_interaction_or_a_slope_neither_helps_nor_hurts(summary, place, verdi
     ((_, (line,)),) = contrast_lines(replace(summary, contrasts=[judged]))
     assert said in line
     assert not {"helps", "hurts", "partner"} & set(line.replace(")", " ").split())
+
+
+def test_what_rounds_to_zero_has_no_minus(summary):
+    effect = replace(summary.arms[1].effect, mean=-0.01, low=-0.04, high=0.02)
+    assert interval(effect) == "+0.0 [0.0, 0.0]"
+    assert number(-0.04) == "0.0"
 
 
 def test_equal_arms_of_two_rules_are_trained_once(summary):
