@@ -60,9 +60,9 @@ SAME = ("aa-detection", "aa-labels")
 """Studies of one policy twice."""
 SEEDS = (3, 5)
 """How many seeds a study is cut into: the default of a study file, and what the studies on photographs have."""
-MEASURED = "cifar10"
-"""The study that is measured as it trains."""
-STUDIES = (*SAME, *dict.fromkeys(truth.study for truth in TRUTHS), "bccd", MEASURED)
+MEASURED = ("bccd-rules", "cifar10")
+"""Studies that are measured as they train."""
+STUDIES = (*SAME, *dict.fromkeys(truth.study for truth in TRUTHS), *MEASURED)
 """All that `--train` trains, by the names of their files."""
 
 
@@ -199,7 +199,7 @@ def signs(finished: Mapping[str, Finished]) -> list[Found]:
         # The study's own metric is judged as the study does it, corrected for all of its arms.
         families = measure({found.metric: means if truth.metrics else found.values}, found.reference)
         effect = next(effect for effect in families if effect.arm == truth.arm)
-        right = claimed(effect) == bool(truth.sign) and (not truth.sign or math.copysign(1, effect.mean) == truth.sign)
+        right = effect.verdict == {1: "helps", -1: "hurts", 0: "not shown"}[truth.sign]
         rows.append(
             {"study": truth.study, "because": truth.because, "sign": truth.sign, "found": right, **_plain(effect)}
         )

@@ -142,7 +142,7 @@ def judged(studies: Path) -> Found:
         "false_claims": real.false_claims(finished),
         "signs": real.signs(finished),
         "pairing": real.pairing(finished),
-        "over_training": {name: real.over_training(found) for name, found in finished.items() if name == real.MEASURED},
+        "over_training": {name: real.over_training(found) for name, found in finished.items() if name in real.MEASURED},
         "effects": {name: real.effects(found) for name, found in finished.items()},
     }
 
