@@ -100,7 +100,7 @@ def strips(data: Dataset, arms: Mapping[str, Arm], album: Album) -> tuple[list[S
         album: takes the pictures.
 
     Returns:
-        The strips, and how many more policies there are than are shown.
+        The strips, the first of which has the images as they are, and how many more policies there are than are shown.
     """
     alike: dict[bytes, list[str]] = {}
     for name, arm in arms.items():
@@ -108,7 +108,11 @@ def strips(data: Dataset, arms: Mapping[str, Arm], album: Album) -> tuple[list[S
     groups = list(alike.values())[:_POLICIES]
     count = min(max(_STRIPS // max(len(groups), 1), _LEAST), _SHOWN, len(data))
     rows = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int)).tolist()
+    # The policy without steps first, whether or not an arm has it.
+    groups.sort(key=lambda names: bool(arms[names[0]].policy.steps))
     found = []
+    if groups and arms[groups[0][0]].policy.steps:
+        found.append(Strip(["the images as they are"], [_sample(data.sample(row), data, album) for row in rows]))
     for names in groups:
         policy = arms[names[0]].policy
         samples = [policy(data.sample(row), key=(0, 0, row), pool=data) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 
 import augsuite
 from augsuite.evaluation import write_labels
-from augsuite.study.arms import PlainArm
+from augsuite.study.arms import Arm, PlainArm
 from augsuite.study.predicted import changes, read_predicted
-from augsuite.study.report_pictures import Album, changed_most
+from augsuite.study.report_pictures import Album, changed_most, strips
 from augsuite.study.store import Run, State, Store
 
 NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
@@ -21,6 +22,10 @@ NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
 
 def embedded(svg):
     return [base64.b64decode(found) for found in re.findall(r"base64,([^\"]+)", svg)]
+
+
+def gray(image):
+    return np.asarray(image.convert("L"), int)
 
 
 def test_an_image_that_comes_again_is_embedded_once():
@@ -88,3 +93,24 @@ def test_an_image_that_is_gone_is_counted(study):
     (val.root / "cat" / "cat0.png").unlink()
     (shown,) = changed_most(state, store, val, found, ["flip"], Album())
     assert (shown.gains, len(shown.losses), shown.unreadable) == ([], 1, 1)
+
+
+def test_training_images_are_shown_as_they_are_and_once_for_arms_with_the_same_steps(study):
+    _, _, data = study
+    flipped, none = augsuite.policy({"policy": "f", "steps": [{"do": "hflip"}]}), augsuite.policy("none")
+    album = Album()
+    shown, more = strips(data, {"a": Arm(flipped), "b": Arm(flipped, {"epochs": 3})}, album)
+    assert ([each.arms for each in shown], more) == ([["the images as they are"], ["a", "b"]], 0)
+    assert [len(each.pictures) for each in shown] == [4, 4]
+    first, second = (gray(PIL.Image.open(io.BytesIO(embedded(each.pictures[0])[0]))) for each in shown)
+    truth = gray(PIL.Image.fromarray(NOISE[:40, :60]))
+    assert np.abs(first - truth).mean() < 15 < 30 < np.abs(second - truth).mean()
+    assert np.abs(second - truth[:, ::-1]).mean() < 15  # a JPEG of noise
+    shown, _ = strips(data, {"a": Arm(flipped), "c": Arm(none)}, album)
+    assert [each.arms for each in shown] == [["c"], ["a"]]
+    many = {
+        f"arm {k}": Arm(augsuite.policy({"policy": "f", "steps": [{"do": "hflip", "p": k / 100}]})) for k in range(40)
+    }
+    shown, more = strips(data, many, album)
+    assert (len(shown), more) == (33, 8)
+    assert {len(each.pictures) for each in shown} == {3}
