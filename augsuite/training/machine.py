@@ -15,9 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augsuite.errors import ConfigError
 from augsuite.training import processes
-from augsuite.training.depthwise import widen
 from augsuite.training.settings import Settings
-from augsuite.training.tinymaps import mend
+from augsuite.training.widened import widen
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -79,7 +78,6 @@ def placed(network: nn.Module, config: Settings, device: torch.device) -> nn.Mod
     """The same network on its device, laid out and computing as the settings and the device want it."""
     if device.type == "cpu" and config.precision == "bf16":
         widen(network)
-        mend(network)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     return network.to(device).to(memory_format=layout)
 
