@@ -62,7 +62,7 @@ SEEDS = (3, 5)
 """How many seeds a study is cut into: the default of a study file, and what the studies on photographs have."""
 MEASURED = ("bccd-rules", "cifar10")
 """Studies that are measured as they train."""
-STUDIES = (*SAME, *dict.fromkeys(truth.study for truth in TRUTHS), *MEASURED)
+STUDIES = (*SAME, *dict.fromkeys(truth.study for truth in TRUTHS), "bccd", *MEASURED)
 """All that `--train` trains, by the names of their files."""
 
 

@@ -119,8 +119,8 @@ def test_every_study_that_is_judged_has_its_file(known_truth):
     for name in known_truth.STUDIES:
         asked = yaml.safe_load((ROOT / "docs" / "studies" / f"{name}.yaml").read_text())
         assert asked["study"] == name
-        judged = {truth.arm for truth in known_truth.TRUTHS if truth.study == name}
-        assert judged <= set(asked["arms"])
+        for truth in known_truth.TRUTHS:
+            assert truth.study != name or truth.arm in asked["arms"]
     for name in known_truth.SAME:
         asked = yaml.safe_load((ROOT / "docs" / "studies" / f"{name}.yaml").read_text())
         plain, ids = {}, {}
