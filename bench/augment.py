@@ -6,8 +6,8 @@
     python bench/augment.py --json                the same as JSON
 
 The data are folders that `augsuite read` understands; by default `raccoon` and `bccd` under $AUGSUITE_DATA. All contenders take
-turns, a batch of 16 at a time on the same images, so that a slow moment of the machine hits all of them; a ratio is the median over
-the rounds.
+turns, a batch of 16 at a time on the same images, so that a slow moment of the machine hits all of them; a ratio is that of
+the sums over the rounds, through workers of the medians.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def measured(data: str, task: Task, images: int, rounds: int) -> list[dict[str, Any]]:
-    """Interleaved rounds; the median cost of each contender and of its ratio to ours."""
+    """Interleaved rounds; the median cost of each contender, and the ratio of its sum to ours."""
     costs: dict[str, list[float]] = {name: [] for name in task.run}
     rng = np.random.default_rng(0)
     names = list(task.run)
