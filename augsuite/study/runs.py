@@ -213,6 +213,8 @@ class Runs:
         found = {}
         # Not read-only: what a killed process left half written must be rolled back before anything can be read.
         with self._connected("rw") as connection:
+            if _version(connection) == 0:
+                return {}  # a process that is making the file has not yet written its table
             for at in range(0, len(digests), _MANY):
                 part = digests[at : at + _MANY]
                 marks = ", ".join("?" * len(part))
@@ -233,7 +235,7 @@ class Runs:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 # Within the transaction: of two processes that make the file at once, the second finds it made.
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                if _version(connection) == 0:
                     connection.execute(_TABLE)
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
                 yield connection
@@ -249,7 +251,7 @@ class Runs:
         try:
             uri = f"{path.absolute().as_uri()}?mode={mode}"
             with contextlib.closing(sqlite3.connect(uri, _BUSY_S, isolation_level=None, uri=True)) as connection:
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                version = _version(connection)
                 if version > _VERSION:
                     raise DataError(
                         f"{path}: written by a later augsuite (version {version} of the table). Upgrade, or use another --store."
@@ -260,6 +262,11 @@ class Runs:
                 f"{path}: cannot be used: {one_line(error)}. Is the disk full, or the folder read-only? "
                 "A damaged file may be deleted: the runs' folders hold everything, and it is made again from them."
             ) from error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:

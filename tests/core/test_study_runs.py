@@ -122,6 +122,17 @@ def test_many_writers_lose_nothing(tmp_path):
     assert sorted(row[1] for row in rows(runs).values()) == [3] * 12
 
 
+def test_read_while_another_process_is_making_the_file(tmp_path):
+    file = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None)
+    file.execute("BEGIN IMMEDIATE")  # made, and empty until this ends
+    assert Runs(tmp_path).entries(["a"]) == {}
+    file.execute("COMMIT")
+    file.close()
+    assert Runs(tmp_path).entries(["a"]) == {}
+    Runs(tmp_path).begin("a", {})
+    assert Runs(tmp_path).entries(["a"])["a"].status == "running"
+
+
 WRITER = """
 import sys
 from pathlib import Path
