@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from augsuite.dataset.merging import merge
     from augsuite.dataset.validation import validate
     from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError
+    from augsuite.study.results import StudyResults, read_study
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOME = {
     "PluginError": "errors",
     "Policy": "augment",
     "Sample": "dataset",
+    "StudyResults": "study.results",
     "convert": "conversion",
     "dedupe": "dataset.duplicates",
     "diff": "dataset.difference",
@@ -44,6 +46,7 @@ _HOME = {
     "merge": "dataset.merging",
     "policy": "augment",
     "read": "conversion",
+    "read_study": "study.results",
     "validate": "dataset.validation",
     "write": "conversion",
 }
@@ -60,6 +63,7 @@ __all__ = [
     "PluginError",
     "Policy",
     "Sample",
+    "StudyResults",
     "__version__",
     "convert",
     "dedupe",
@@ -69,6 +73,7 @@ __all__ = [
     "merge",
     "policy",
     "read",
+    "read_study",
     "validate",
     "write",
 ]

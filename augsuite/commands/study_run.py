@@ -89,6 +89,6 @@ def run(
     print_summary(summary, as_json)
     path = write_report(summary, results, asked)
     if not as_json:
-        click.echo(f"report: {path}")
+        click.echo(f"report: {path}\nlook: {shlex.join(['augsuite', 'view', str(folder)])}")
     if not summary.complete:
         sys.exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from augsuite.evaluation.coco import COCO_NAMES, Evaluator, evaluate_detections
 from augsuite.evaluation.detections import Detections, write_results
 from augsuite.evaluation.labels import Calibration, calibration, evaluate_labels, label_confusion, per_image_labels
-from augsuite.evaluation.mistakes import Mistakes, best_threshold, confusion, mistakes, per_image
+from augsuite.evaluation.mistakes import Mistakes, best_threshold, confusion, image_precision, mistakes, per_image
 from augsuite.evaluation.predictions import LabelScores, read_labels, read_results, write_labels
 from augsuite.evaluation.voc import evaluate_voc
 
@@ -22,6 +22,7 @@ __all__ = [
     "evaluate_detections",
     "evaluate_labels",
     "evaluate_voc",
+    "image_precision",
     "label_confusion",
     "mistakes",
     "per_image",

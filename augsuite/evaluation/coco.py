@@ -97,6 +97,7 @@ class Evaluator:
         found: `(K,)` the annotation row that each finds at IoU 0.5; -1 for none.
         category_order: `(C,)` the dataset's categories by ascending id: those of `scores`.
         wanted: annotation rows of the objects that are to be found.
+        small: those of `wanted` that COCO counts as small: of an area up to 32^2 pixels of the original image.
     """
 
     def __init__(self, data: Dataset, detections: Detections) -> None:
@@ -135,6 +136,7 @@ class Evaluator:
         self._places = places[order]
         self._counts = ~(outside(areas) | crowd)  # (4, G) which objects are to be found
         self.wanted: Rows = truth_rows[self._counts[0]]
+        self.small: Rows = truth_rows[self._counts[1]]
         self._truth_categories = truth_categories
         edges = np.searchsorted(categories[self.category_rows], np.arange(len(data.categories) + 1))
         self._parts = [slice(low, high) for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]

@@ -127,11 +127,16 @@ def per_image(data: Dataset, detections: Detections) -> NDArray[np.float64]:
     Raises:
         DataError: if a row lies outside the dataset, or a number is not finite.
     """
-    judged = Evaluator(data, detections)
-    wanted = np.bincount(data.annotations.image_rows[judged.wanted], minlength=len(data))
-    order = np.lexsort((-detections.scores[judged.kept], judged.image_rows))
-    edges = np.searchsorted(judged.image_rows[order], np.arange(len(data) + 1))
-    values = np.full(len(data), np.nan)
+    return image_precision(Evaluator(data, detections))
+
+
+def image_precision(judged: Evaluator) -> NDArray[np.float64]:
+    """See `per_image`; of detections that are matched already."""
+    images = len(judged.data)
+    wanted = np.bincount(judged.data.annotations.image_rows[judged.wanted], minlength=images)
+    order = np.lexsort((-judged.detections.scores[judged.kept], judged.image_rows))
+    edges = np.searchsorted(judged.image_rows[order], np.arange(images + 1))
+    values = np.full(images, np.nan)
     for image in np.flatnonzero(wanted):
         own = order[edges[image] : edges[image + 1]]
         values[image] = 100.0 * curves(judged.states[0, :1][:, own], int(wanted[image])).mean()

@@ -126,7 +126,7 @@ def load(path: Path) -> Study:
         designed, reference = _arms(raw, path.parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    train, val = _parts(raw, path)
+    train, val = parts(raw, path)
     for part, data in (("train", train), ("val", val)):
         check_task(trainer, data, f"{path}: {part}")
     return Study(
@@ -183,8 +183,17 @@ def _arms(raw: StudyFile, folder: Path) -> tuple[Designed, str]:
     return found, reference
 
 
-def _parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:
-    """The images trained on and those measured on."""
+def parts(raw: StudyFile, path: Path) -> tuple[Dataset, Dataset]:
+    """The images trained on and those measured on.
+
+    Args:
+        raw: the study file.
+        path: its path; datasets are looked for beside it first.
+
+    Raises:
+        ConfigError: for a split that the dataset has not.
+        DataError: if a dataset cannot be read.
+    """
     data = read(_beside(path, raw.dataset))
     split = None if raw.split is None else build(Split, raw.split, f"{path}: split")
     try:

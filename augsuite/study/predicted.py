@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augsuite.dataset import Dataset
 from augsuite.errors import DataError
-from augsuite.evaluation import Evaluator, per_image, per_image_labels, read_labels, read_results
+from augsuite.evaluation import Evaluator, LabelScores, image_precision, per_image_labels, read_labels, read_results
 from augsuite.study.bootstrap import Measure
 from augsuite.study.store import State, Store
 
@@ -73,11 +73,15 @@ class Predicted:
         values: `(I,)` of each image; NaN where there is nothing to be found.
         measure: the metric on resampled images.
         size: how many detections there are.
+        judged: the boxes, matched with the ground truth; None for image labels.
+        labels: the image labels' scores, of every image; None for boxes.
     """
 
     values: NDArray[np.float64]
     measure: Measure
     size: int
+    judged: Evaluator | None = None
+    labels: LabelScores | None = None
 
 
 def read_predicted(state: State, store: Store, val: Dataset) -> dict[str, dict[int, Predicted]]:
@@ -112,13 +116,13 @@ def _tried(folder: Path, metric: str, val: Dataset) -> Predicted | None:
 def _read(folder: Path, metric: str, val: Dataset) -> Predicted | None:
     boxes, labels = folder / "predictions.json", folder / "predictions.csv"
     if metric == "AP" and boxes.exists():
-        detections = read_results(boxes, val)
-        return Predicted(per_image(val, detections), Evaluator(val, detections).ap_of, len(detections))
+        judged = Evaluator(val, read_results(boxes, val))
+        return Predicted(image_precision(judged), judged.ap_of, len(judged.detections), judged=judged)
     if metric == "top1" and labels.exists():
         said = read_labels(labels, val)
         if len(said.image_rows) == len(val):
             values = per_image_labels(val, said.scores)
-            return Predicted(values, _Share(values), len(val))
+            return Predicted(values, _Share(values), len(val), labels=said)
     return None
 
 
@@ -145,12 +149,10 @@ def changes(predicted: Mapping[str, Mapping[int, Predicted]], reference: str, va
     look at, not to prove anything.
     """
     found = []
-    for arm, runs in predicted.items():
-        seeds = sorted(runs.keys() & predicted[reference].keys())
+    for arm in predicted:
+        seeds, before, after = paired(predicted, arm, reference)
         if arm == reference or not seeds:
             continue
-        before = np.array([predicted[reference][seed].values for seed in seeds])
-        after = np.array([runs[seed].values for seed in seeds])
         moved = (after - before).mean(axis=0)
         rows = np.flatnonzero(np.isfinite(moved))
         order = rows[np.argsort(-moved[rows], kind="stable")]
@@ -166,6 +168,15 @@ def changes(predicted: Mapping[str, Mapping[int, Predicted]], reference: str, va
             )
         )
     return found
+
+
+def paired(
+    predicted: Mapping[str, Mapping[int, Predicted]], arm: str, reference: str
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
+    """The seeds that an arm shares with the reference, and on them `(S, I)` the values of the reference and of the arm."""
+    ours, theirs = predicted.get(arm, {}), predicted.get(reference, {})
+    seeds = sorted(ours.keys() & theirs.keys())
+    return seeds, np.array([theirs[seed].values for seed in seeds]), np.array([ours[seed].values for seed in seeds])
 
 
 def _image(

@@ -15,6 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from augsuite.study import charts, report_charts
+from augsuite.study.curves import logged
 from augsuite.study.effects import Effect, contrast, correct
 from augsuite.study.file import Study
 from augsuite.study.report_machine import machine, trained_on
@@ -33,7 +34,6 @@ from augsuite.study.store import State, Store
 from augsuite.study.summary import MARKS, Summary, number
 
 _SAID = 10  # sentences that are shown at once
-_CURVES = 4  # values whose curves are drawn
 _NARROWING = 8  # arms
 
 
@@ -226,20 +226,8 @@ def _curves(summary: Summary, store: Store, strongest: Sequence[str]) -> dict[st
     """
     state = summary.state
     kept = {state.reference, *strongest[: charts.COLORS]} if len(state.arms) > charts.COLORS + 1 else set(state.arms)
-    complete = {(arm.arm, seed) for arm in summary.arms for seed in arm.values if arm.arm in kept}
-    metrics = {state.metric, *(effect.metric for effect in summary.explored)}
-    logged: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
-    for run in state.runs:
-        seeds: dict[str, list[tuple[float, float]]] = {}
-        for line in store.curves(run.digest) if (run.arm, run.seed) in complete else ():
-            for name, value in line.items():
-                if name in metrics or "loss" in name:
-                    seeds.setdefault(name, []).append((line["step"], value))
-        for name, points in seeds.items():
-            if len(points) > 1:
-                logged.setdefault(name, {}).setdefault(run.arm, []).append(points)
-    names = sorted(logged, key=lambda name: (name != state.metric, "loss" not in name))[:_CURVES]
-    return {name: _safe(charts.curves(logged[name], name, state.reference)) for name in names}
+    found = logged(summary, store, kept)
+    return {name: _safe(charts.curves(lines, name, state.reference)) for name, lines in found.items()}
 
 
 def _render(template: str, view: Mapping[str, Any], html: bool) -> str:
