@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from augsuite.dataset.fetch import fetch
     from augsuite.dataset.merging import merge
     from augsuite.dataset.validation import validate
+    from augsuite.detection import formats
     from augsuite.errors import AugsuiteError, ConfigError, DataError, MissingExtraError, PluginError
     from augsuite.study.results import StudyResults, read_study
 
@@ -43,6 +44,7 @@ _HOME = {
     "dedupe": "dataset.duplicates",
     "diff": "dataset.difference",
     "fetch": "dataset.fetch",
+    "formats": "detection",
     "merge": "dataset.merging",
     "policy": "augment",
     "read": "conversion",
@@ -69,6 +71,7 @@ __all__ = [
     "dedupe",
     "diff",
     "fetch",
+    "formats",
     "hookimpl",
     "merge",
     "policy",

@@ -15,6 +15,11 @@ _BELOW = 8  # folders
 _SURE = 0.5
 
 
+def formats() -> Mapping[str, FormatSpec]:
+    """The dataset formats by name."""
+    return registry.default().formats()
+
+
 @remembering()
 def detect(path: Path) -> FormatSpec:
     """Find the format of a file or folder.
@@ -22,7 +27,7 @@ def detect(path: Path) -> FormatSpec:
     Raises:
         ConfigError: if no format fits, or two fit equally well.
     """
-    formats = registry.default().formats()
+    known = formats()
     best, found, broken = _best(path)
     if best <= 0:
         for folder in folders(path)[:_BELOW]:
@@ -31,13 +36,13 @@ def detect(path: Path) -> FormatSpec:
                     f"{path}: no dataset format was recognised, but its folder {folder.name} is {' or '.join(_best(folder)[1])}. "
                     f"Name {folder} instead."
                 )
-        looked = "; ".join(f"{name}: {', '.join(spec.patterns)}" for name, spec in formats.items())
+        looked = "; ".join(f"{name}: {', '.join(spec.patterns)}" for name, spec in known.items())
         raise ConfigError(
             f"{path}: no dataset format was recognised. Looked for {looked}.{''.join(broken)} Name the format with --from."
         )
     if len(found) > 1:
         raise ConfigError(f"{path}: could be {' or '.join(found)}. Say which with --from {found[0]}.")
-    return formats[found[0]]
+    return known[found[0]]
 
 
 def _best(path: Path) -> tuple[float, list[str], list[str]]:

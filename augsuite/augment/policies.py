@@ -18,11 +18,13 @@ from augsuite.augment.arrays import apply
 from augsuite.augment.draw import Key, draw
 from augsuite.augment.plan import Origin, Plan
 from augsuite.augment.render import Pool, execute
+from augsuite.augment.saved import saved
 from augsuite.augment.steps import Drawer, Step, check_params, default_ids, drawer, named, read_step
 from augsuite.config import build, parse_yaml, read_yaml
 from augsuite.dataset import Sample
 from augsuite.dataset.images import Image
 from augsuite.errors import ConfigError
+from augsuite.spec import PolicySpec
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):
@@ -176,7 +178,7 @@ def policy(given: Policy | str | Path | Mapping[str, Any] | Sequence[Mapping[str
     """Find, read or build a policy.
 
     Args:
-        given: the name of a bundled policy, the path of a YAML file, what such a file holds, or a list of steps, each a mapping
+        given: the name of a bundled policy or of one that this user saved, the path of a YAML file, what such a file holds, or a list of steps, each a mapping
             such as `{"do": "hflip", "p": 0.5}` or a `Step`; or a pipeline of albumentations: live, as plain values, or the path of
             the JSON or YAML file that it was saved to.
 
@@ -196,17 +198,24 @@ def policy(given: Policy | str | Path | Mapping[str, Any] | Sequence[Mapping[str
     return _from_plain({"steps": list(given)}, "policy", "policy")
 
 
+def bundled() -> Mapping[str, PolicySpec]:
+    """The policies that plugins declare, by name."""
+    return registry.default().policies()
+
+
 def _named(given: str | Path) -> Policy:
-    bundled = registry.default().policies()
+    known, own = bundled(), saved()
     path = Path(given)
     by_path = isinstance(given, Path) or path.suffix in {".yaml", ".yml", ".json"} or path.is_file()
-    if given not in bundled and by_path:
+    if given not in known and not by_path and given in own:
+        path, by_path = own[str(given)], True
+    if given not in known and by_path:
         values = read_yaml(path)
         if pipelines.recognised(values):
             values, _ = pipelines.load(values, path.stem)
         return _from_plain(values, str(path), path.stem)
     name = str(given)
-    return _from_plain({"steps": list(registry.find("policy", bundled, name).steps)}, name, name)
+    return _from_plain({"steps": list(registry.find("policy", known, name).steps)}, name, name)
 
 
 def _from_plain(values: Any, where: str, name: str) -> Policy:

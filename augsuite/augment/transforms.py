@@ -13,6 +13,11 @@ from augsuite.config import build
 from augsuite.spec import TransformSpec
 
 
+def declared() -> Mapping[str, TransformSpec]:
+    """All transforms by name."""
+    return registry.default().transforms()
+
+
 @functools.lru_cache(maxsize=1024)
 def declaration(name: str) -> TransformSpec:
     """The declaration of a transform.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +106,7 @@ class _Load:
         if isinstance(flip, list) and sorted(map(str, flip)) == sorted(map(str, range(count))):
             return np.array(flip, np.int64)
         names = _names(self.names[row]) if self.names is not None else []
-        if len(names) == count:
-            at = {name: place for place, name in enumerate(names)}
-            order = np.array([at.get(_other_side(name), place) for place, name in enumerate(names)], np.int64)
-        return order if len(set(order.tolist())) == count else np.arange(count)
+        return mirror_order(names) if len(names) == count else order
 
     def _quads(self) -> NDArray[np.float64] | None:
         if "cvat.geometry" not in self.extra:
@@ -146,6 +143,13 @@ def _names(value: Any) -> list[str]:
         except (msgspec.DecodeError, RecursionError):
             return []
     return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
+
+
+def mirror_order(names: Sequence[str]) -> NDArray[np.int64]:
+    """`(K,)` which keypoint takes the place of each in a mirror image, by their names: `left_eye` and `right_eye` trade places."""
+    at = {name: place for place, name in enumerate(names)}
+    order = [at.get(_other_side(name), place) for place, name in enumerate(names)]
+    return np.array(order if len(set(order)) == len(names) else range(len(names)), np.int64)
 
 
 def _other_side(name: str) -> str:
