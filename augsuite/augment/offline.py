@@ -37,11 +37,20 @@ _SAVE: Mapping[str, dict[str, Any]] = {"jpg": {"quality": 95}, "png": {"compress
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """What one augmented image adds to the tables.
 
-    `rows` are annotations of the source; -1 where it has none. `shapes` are those of the boxes, which come first; None where nothing
-    has any or nothing moved.
+    Attributes:
+        image_row: of the source.
+        name: of the image.
+        file: where its pixels are, absolute.
+        size: width and height in pixels.
+        moved: whether anything is elsewhere than in the source.
+        boxes: `(N, 4)` XYXY in pixels; NaN for labels of the whole image, which come last.
+        labels: `(N,)` category rows.
+        rows: `(N,)` annotations of the source; -1 where it has none.
+        weights: `(N,)` in [0, 1].
+        shapes: those of the boxes; None where nothing has any or nothing moved.
     """
 
     image_row: int
@@ -104,14 +113,14 @@ def augmented(
     names = _names(data, jobs)
     kept = np.arange(len(data)) if keep_originals else np.setdiff1d(np.arange(len(data)), rows)
 
-    def work(at: int) -> _Piece:
+    def work(at: int) -> Piece:
         row, copy = jobs[at]
         before = everything.sample(row)
         plan = policy.plan(before, (seed, copy, row), everything)
         after = render(plan, before, everything)
         file = folder / f"{at}.{encoding}"
         _save(PIL.Image.fromarray(after.image), file, _SAVE[encoding])
-        return _piece(everything, before, after, names[at], file, bent=any(warp.field for warp in plan.warps))
+        return piece_of(everything, before, after, names[at], file, bent=any(warp.field for warp in plan.warps))
 
     pieces = []
     # Decoding, warping and encoding run outside Python's lock, so threads are enough; the keys make their order irrelevant.
@@ -124,7 +133,7 @@ def augmented(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return _assemble(_absolute(data).take(kept), data, pieces, encoding)
+    return assemble(_absolute(data).take(kept), data, pieces, encoding)
 
 
 def _save(image: PIL.Image.Image, file: Path, options: Mapping[str, Any]) -> None:
@@ -146,14 +155,24 @@ def _stem(name: str) -> str:
     return stem if suffix.lower() in SUFFIXES else stem + suffix
 
 
-def _piece(data: Dataset, before: Sample, after: Sample, name: str, file: Path, *, bent: bool) -> _Piece:
-    height, width = after.image.shape[:2]
+def piece_of(data: Dataset, before: Sample, after: Sample, name: str, file: Path, *, bent: bool) -> Piece:
+    """Describe an augmented image.
+
+    Args:
+        data: the source.
+        before: a sample of it.
+        after: what a policy made of that.
+        name: of the new image, without a suffix.
+        file: where its pixels are.
+        bent: whether a displacement field moved it, which `after.matrix` does not say.
+    """
+    width, height = after.source.width, after.source.height
     size = (before.source.width, before.source.height)
     known = after.rows[after.rows >= 0]
     mixed = bool((after.weights < 1).any() or (data.annotations.image_rows[known] != before.image_row).any())
     moved = mixed or bent or not np.array_equal(after.matrix, np.eye(3)) or (all(size) and size != (width, height))
     labels, label_rows, shares = _image_labels(data, before, after)
-    return _Piece(
+    return Piece(
         image_row=before.image_row,
         name=name,
         file=str(file.resolve()),
@@ -182,8 +201,8 @@ def _absolute(data: Dataset) -> Dataset:
     return replace(data, images=replace(data.images, files=files))
 
 
-def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: str) -> tuple[Dataset, Losses]:
-    """The tables of what is kept, followed by those of the augmented images."""
+def assemble(kept: Dataset, data: Dataset, pieces: Sequence[Piece], encoding: str) -> tuple[Dataset, Losses]:
+    """The tables of what is kept, followed by those of the augmented images; and what these could not keep."""
     losses = Losses()
     origin = np.array([piece.image_row for piece in pieces], np.int64)
     sizes = np.array([piece.size for piece in pieces], np.int64).reshape(-1, 2)
@@ -221,7 +240,7 @@ def _assemble(kept: Dataset, data: Dataset, pieces: Sequence[_Piece], encoding: 
 
 
 def _annotation_extras(
-    kept: Extra, extras: Extra, pieces: Sequence[_Piece], losses: Losses
+    kept: Extra, extras: Extra, pieces: Sequence[Piece], losses: Losses
 ) -> dict[str, NDArray[np.object_]]:
     """The extras of annotations: shapes moved along, without what else moving an image makes wrong; that is counted."""
     result = {}

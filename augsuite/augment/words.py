@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from augsuite.augment.plan import Erase, Mix, Plan, Warp
 from augsuite.augment.render import Pool, begin, partner, possible, row_of, see
-from augsuite.boxes import Boxes
+from augsuite.boxes import Boxes, bounds, corner_points
 from augsuite.dataset import Sample
 
 _LONG = 90  # characters of drawn values
@@ -95,11 +95,18 @@ class Dropped:
         box: `(4,)` float64 XYXY in pixels of the result, of what is seen of it; NaN where nothing is, or a mix came after.
         label: its label.
         reason: why it is left out.
+        row: its annotation; -1 where it comes from none.
+        seen_frac: what share of its original area is seen, in [0, 1].
+        whole: `(4,)` the upright box around where its corners would be, also beyond the canvas; NaN where they would be beyond a horizon,
+            or a mix came after.
     """
 
     box: Boxes
     label: int
     reason: str
+    row: int
+    seen_frac: float
+    whole: Boxes
 
 
 def dropped(plan: Plan, sample: Sample, pool: Pool | None = None) -> list[Dropped]:
@@ -119,9 +126,9 @@ def _dropped(plan: Plan, sample: Sample, pool: Pool | None) -> Iterator[Dropped]
         for place, part in enumerate(plan.start.parts):
             given = sample if place == 0 else partner(pool, row_of(part), plan.start.step)
             for one in _dropped(part, given, pool):
-                yield Dropped(nowhere, one.label, f"before {plan.start.step}: {one.reason}")
+                yield replace(one, box=nowhere, whole=nowhere, reason=f"before {plan.start.step}: {one.reason}")
     start = begin(plan, sample, pool)
-    _, placed, share = see(plan, start)
+    course, placed, share = see(plan, start)
     stays = possible(plan, share)
     for row, (box, seen) in enumerate(zip(placed, share, strict=True)):
         width, height = box[2:] - box[:2]
@@ -136,4 +143,12 @@ def _dropped(plan: Plan, sample: Sample, pool: Pool | None) -> Iterator[Dropped]
             reason = f"{width:.1f} x {height:.1f} px, under {plan.min_size:g}"
         else:
             continue
-        yield Dropped(box if seen > 0 else nowhere, int(start.labels[row]), reason)
+        whole = bounds(course.forward(corner_points(start.boxes[row : row + 1])[0])[None])[0]
+        yield Dropped(
+            box=box if seen > 0 else nowhere,
+            label=int(start.labels[row]),
+            reason=reason,
+            row=int(start.rows[row]),
+            seen_frac=float(seen),
+            whole=whole if np.isfinite(whole).all() else nowhere,
+        )

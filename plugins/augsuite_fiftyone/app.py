@@ -173,7 +173,9 @@ def _free(address: str, port: int | None) -> int:
         try:
             family = socket.getaddrinfo(address or None, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         except socket.gaierror as error:
-            raise ConfigError(f"--address {address}: {error.strerror or error}. Give an address of this machine.") from error
+            raise ConfigError(
+                f"--address {address}: {error.strerror or error}. Give an address of this machine."
+            ) from error
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if sys.platform != "win32":  # where it would take a port away from who has it
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

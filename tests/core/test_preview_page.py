@@ -75,9 +75,13 @@ def test_dropped_boxes_say_why():
     np.testing.assert_allclose(found[7].box, [0, 0, 3.5, 50])
     assert found[8].reason == "0.5 x 50.0 px, under 1"
     assert set(found) == {6, 7, 8}
+    assert [found[label].seen_frac for label in (6, 7, 8)] == pytest.approx([0, 3.5 / 40, 0.5])
+    np.testing.assert_allclose(found[6].whole, [53.5, 20, 63.5, 30])  # where it would be, beyond the canvas
+    np.testing.assert_allclose(found[7].whole, [-36.5, 0, 3.5, 50])
+    assert found[6].row == -1
     chosen = Warp((1, 0, 0, 0, 1, 0, 0, 0, 1), 100, 50, step="iou_crop", keep=(0, 1, 3))
     (one,) = dropped(plan_of(chosen), sample)
-    assert (one.label, one.reason) == (7, "left out by iou_crop")
+    assert (one.label, one.reason, one.seen_frac) == (7, "left out by iou_crop", 1)
 
 
 def test_strength_orders_draws():
