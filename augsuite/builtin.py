@@ -11,8 +11,8 @@ from augsuite.spec import CommandSpec, EngineSpec, Ref, TrackerSpec
 @hookimpl
 def augsuite_engines() -> Iterator[EngineSpec]:
     """This machine."""
-    yield EngineSpec("local", "processes on this machine", Ref("augsuite.study.engine:run_local"))
-    yield EngineSpec("inline", "in this process, one run after the other", Ref("augsuite.study.engine:run_inline"))
+    yield EngineSpec("local", "processes on this machine", Ref("augsuite.engines.local:run"))
+    yield EngineSpec("inline", "in this process, one item after the other", Ref("augsuite.engines.inline:run"))
 
 
 @hookimpl
@@ -30,6 +30,7 @@ def augsuite_commands() -> Iterator[CommandSpec]:
         ("validate", "Report what is wrong with a dataset; repair it.", "validate"),
         ("dedupe", "Find images that show the same, also across splits.", "dedupe"),
         ("diff", "Compare two datasets.", "diff"),
+        ("correct", "Bring back what was corrected by hand in CVAT or LabelMe.", "correct"),
         ("anchors", "Suggest anchor shapes for a dataset's boxes.", "anchors"),
         ("tile", "Cut large images and their boxes into overlapping tiles.", "tile"),
         ("merge", "Put several datasets together.", "merge"),
@@ -47,6 +48,7 @@ def augsuite_commands() -> Iterator[CommandSpec]:
         ("predict", "Ask a trained model about images or videos.", "predict"),
         ("evaluate", "Judge predictions: AP, top-1, where they err.", "evaluate"),
         ("study", "Measure what each augmentation does.", "study"),
+        ("doctor", "Check this machine: what is there, what is missing, what to do.", "doctor"),
         ("plugins", "List the plugins, and what went wrong with them.", "plugins"),
         ("formats", "List the dataset formats.", "listings"),
         ("transforms", "List the transforms that a policy can name.", "listings"),

@@ -13,9 +13,10 @@ from augsuite.dataset import Dataset, Intake, checked, sidecars
 from augsuite.dataset.fence import fenced
 from augsuite.dataset.files import with_tame_names
 from augsuite.dataset.locate import locate
-from augsuite.dataset.parallel import using
+from augsuite.dataset.parallel import Retried
 from augsuite.dataset.placing import Placing
 from augsuite.detection import check_options, detect, find_format, options_of
+from augsuite.engines.choice import at_work
 from augsuite.errors import ConfigError, nearest
 from augsuite.protocols import Losses
 from augsuite.spec import FormatSpec
@@ -39,6 +40,7 @@ class Conversion:
         lost: the same as text, one entry for each kind.
         skipped: the invalid rows left out, one line each.
         notes: surprises that lost nothing: line -> how often.
+        retried: work that was done again, since a process or a machine had died.
         seconds: wall time.
     """
 
@@ -52,6 +54,7 @@ class Conversion:
     lost: list[str]
     skipped: list[str]
     notes: Mapping[str, int]
+    retried: list[Retried]
     seconds: float
 
 
@@ -133,7 +136,8 @@ def convert(
     lossless: bool = False,
     sidecar: bool = False,
     stream: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
     options: Mapping[str, str] | None = None,
 ) -> Conversion:
     """Read a dataset and write it in another format.
@@ -150,7 +154,9 @@ def convert(
         lossless: see `write`.
         sidecar: see `write`.
         stream: read and write in parts, in memory that does not grow with the dataset, if both formats can; the same files.
-        workers: how many processes read and write; the same files, whatever their number.
+        workers: how many processes read and write; the same files, whatever their number. One by default, or as many as a cluster has
+            room for.
+        engine: where they run: `local`, or the name of a plugin's engine; the same files.
         options: of the reader and of the writer; each gets those that it declares.
 
     Raises:
@@ -173,7 +179,8 @@ def convert(
     of_reader = {key: given[key] for key in given.keys() & options_of(reading, "read")}
     of_writer = {key: given[key] for key in given.keys() & options_of(writing, "write")}
     check_options(writing, "write", of_writer)
-    with using(workers):
+    retried: list[Retried] = []
+    with at_work(engine, workers, places=[source, target], retried=retried):
         if stream:
             parts = _read_parts(found, reading, intake, of_reader)
         else:
@@ -190,6 +197,7 @@ def convert(
         lost=done.lost,
         skipped=intake.skipped,
         notes=intake.notes,
+        retried=retried,
         seconds=time.perf_counter() - started,
     )
 

@@ -81,6 +81,8 @@ class FormatSpec:
         options: what reader and writer take beyond a path.
         read_parts: reads it in parts, in memory that does not grow with the dataset; None where it is read as a whole only.
         write_parts: writes it from parts, in memory that does not grow; it takes the place of `write`.
+        resumes: for a writer that goes on where an earlier one was killed, the name of the file by which it knows what is finished; ""
+            for one that begins anew. See `augsuite.protocols.WriteParts`.
     """
 
     name: str
@@ -93,6 +95,7 @@ class FormatSpec:
     options: tuple[OptionSpec, ...] = ()
     read_parts: Ref[protocols.ReadParts] | None = None
     write_parts: Ref[protocols.WriteParts] | None = None
+    resumes: str = ""
 
     @property
     def writable(self) -> bool:
@@ -215,11 +218,15 @@ class EngineSpec:
         name: what the user types after `--engine`.
         summary: one line for the listing.
         run: runs work items; see `augsuite.engines.Engine`.
+        extra: the extra of this distribution that it needs.
+        cluster: whether items may run on other machines: there they see shared files only, and a machine may vanish.
     """
 
     name: str
     summary: str
     run: Ref[engines.Engine]
+    extra: str = "all"
+    cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import msgspec
 
 from augsuite import conversion
 from augsuite.commands import console
+from augsuite.commands.engine import Chosen, engine_options, tell_retried
 from augsuite.commands.reading import tell
 
 
@@ -31,9 +32,7 @@ from augsuite.commands.reading import tell
 @click.option("--skip-invalid", is_flag=True, help="Leave out invalid rows, counted, instead of stopping at the first.")
 @click.option("--allow-outside", is_flag=True, help="Let names and links lead to images outside the dataset's folder.")
 @click.option("--stream", is_flag=True, help="Work in parts, in memory that does not grow with the dataset.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read and write."
-)
+@engine_options
 @console.json_option
 def convert(
     source: str,
@@ -48,14 +47,14 @@ def convert(
     skip_invalid: bool,
     allow_outside: bool,
     stream: bool,
-    workers: int,
+    chosen: Chosen,
     as_json: bool,
 ) -> None:
     """Convert a dataset from one format to another.
 
     SOURCE is a file or folder, or the name of a bundled dataset or of a folder in AUGSUITE_DATA. TARGET is the folder to write.
     """
-    with console.shown_progress():
+    with console.shown_progress(), chosen.connected():
         done = conversion.convert(
             source,
             target,
@@ -68,7 +67,8 @@ def convert(
             lossless=lossless,
             sidecar=sidecar,
             stream=stream,
-            workers=workers,
+            workers=chosen.workers,
+            engine=chosen.engine,
             options=console.parse_options(pairs),
         )
     if as_json:
@@ -82,3 +82,4 @@ def convert(
         + (" (kept in the sidecar)" if sidecar and done.lost else "")
     )
     tell(done.notes, done.skipped)
+    tell_retried(done.retried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,7 +11,6 @@ import msgspec
 from augsuite.commands.console import json_option, print_json, print_table, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
-from augsuite.dataset import parallel
 from augsuite.dataset.duplicates import DISTANCE, Copy, Duplicates, Group
 from augsuite.dataset.duplicates import dedupe as find
 from augsuite.dataset.neighbours import MOST
@@ -50,14 +50,16 @@ def dedupe(
     Without TARGET nothing is written.
     """
     place = writing.prepare(target, [dataset], reading) if target is not None else None
-    with shown_progress(), parallel.using(writing.workers):
+    with shown_progress(), writing.chosen.at_work(dataset):
         data = place.read(dataset) if place is not None else reading(dataset)
         kept, found = find(data, distance=distance, prefer=prefer, across=across)
     if as_json and place is None:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), "retried": [asdict(each) for each in writing.chosen.retried]})
         return
     if not as_json:
         _print(dataset, found, places)
+        if place is None:
+            writing.chosen.tell()
     if place is not None:
         place.write(kept, data, as_json=as_json, details=msgspec.to_builtins(found))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import msgspec
 
 from augsuite.commands.console import json_option, print_json, print_table, shown_progress
+from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.patterns import patterns
@@ -23,10 +25,11 @@ _SIZES = 5  # image sizes shown
     "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts."
 )
 @reading_options
+@engine_options
 @json_option
-def stats(dataset: Path, html: Path | None, reading: Reading, as_json: bool) -> None:
+def stats(dataset: Path, html: Path | None, reading: Reading, chosen: Chosen, as_json: bool) -> None:
     """Count images, boxes, classes and sizes of DATASET."""
-    with shown_progress():
+    with shown_progress(), chosen.at_work(dataset):
         data = with_sizes(reading(dataset))
         found = summary(data)
         if html is not None:
@@ -34,8 +37,10 @@ def stats(dataset: Path, html: Path | None, reading: Reading, as_json: bool) -> 
 
             write_page(data, html, dataset.resolve().name if dataset.exists() else str(dataset), found=found)
     if as_json:
-        print_json({**msgspec.to_builtins(found), **msgspec.to_builtins(patterns(data))})
+        again = [asdict(each) for each in chosen.retried]
+        print_json({**msgspec.to_builtins(found), **msgspec.to_builtins(patterns(data)), "retried": again})
         return
+    chosen.tell()
     if html is not None:
         click.echo(html)
         return

@@ -35,8 +35,8 @@ def plan(
 
     Arms without a finished run are timed: a few batches of each are trained, in a temporary folder.
     """
+    from augsuite.engines.places import places
     from augsuite.study.file import load
-    from augsuite.study.places import places
     from augsuite.study.plan import make_plan
     from augsuite.study.scheduler import needs
     from augsuite.study.store import place_of

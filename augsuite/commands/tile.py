@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast, get_args
 
@@ -14,9 +15,9 @@ import click
 
 from augsuite import conversion
 from augsuite.commands.console import json_option, print_json, shown_progress
+from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing
-from augsuite.dataset import parallel
 from augsuite.dataset.output import Placing
 from augsuite.dataset.tiling import Encoding, tiled
 from augsuite.errors import ConfigError
@@ -61,7 +62,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> tup
 )
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG tiles.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Open images of up to so many pixels.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@engine_options
 @click.option("--to", metavar="FORMAT", help="The format to write; that of the source by default.")
 @click.option(
     "--sidecar",
@@ -81,7 +82,7 @@ def tile(
     image_format: str,
     quality: int,
     max_pixels: int | None,
-    workers: int,
+    chosen: Chosen,
     to: str | None,
     sidecar: bool,
     overwrite: bool,
@@ -90,14 +91,14 @@ def tile(
 ) -> None:
     """Cut the images of DATASET into overlapping tiles and write them to the folder TARGET, whole or not at all."""
     started = time.perf_counter()
-    place = Writing(to, overwrite=overwrite, workers=workers).prepare(target, [dataset], reading)
+    place = Writing(to, overwrite=overwrite, chosen=chosen).prepare(target, [dataset], reading)
     parent = target.resolve().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         cut = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=parent)
     except OSError as error:
         raise ConfigError(f"{parent}: cannot be written ({error.strerror}). Choose another place.") from error
-    with cut as folder, shown_progress(), parallel.using(workers):
+    with cut as folder, shown_progress(), chosen.at_work(dataset, target):
         data = place.read(dataset)
         tiles, losses = tiled(
             data,
@@ -126,6 +127,7 @@ def tile(
                 "boxes": boxes,
                 "losses": dict(lost),
                 "lost": said,
+                "retried": [asdict(each) for each in chosen.retried],
                 "seconds": seconds,
             }
         )
@@ -134,6 +136,7 @@ def tile(
         f"{target} ({place.format})   {len(data):,} images -> {len(tiles):,} tiles of {size[0]} x {size[1]}   {boxes:,} boxes   "
         f"{seconds:.1f} s   lost: {', '.join(said) or 'nothing'}"
     )
+    chosen.tell()
 
 
 def _placing(folder: Path) -> Placing:

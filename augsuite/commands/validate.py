@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import msgspec
 from augsuite.commands.console import json_option, print_json, shown_progress
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing, writing_options
-from augsuite.dataset import Intake, parallel
+from augsuite.dataset import Intake
 from augsuite.dataset.findings import Place
 from augsuite.dataset.fixes import fix
 from augsuite.dataset.inspection import inspect
@@ -56,15 +57,17 @@ def validate(
         raise ConfigError("--drop-images goes with --fix, and needs the image files.")
     target = writing.prepare(out, [dataset], reading) if out is not None else None
     intake = Intake(skip_invalid=True, allow_outside=reading.allow_outside, wants=None if repair else ())
-    with shown_progress(), parallel.using(writing.workers):
+    places_used = [dataset] if out is None else [dataset, out]
+    with shown_progress(), writing.chosen.at_work(*places_used):
         data = target.read(dataset, intake) if target is not None else reading(dataset, intake)
         inspection = None if annotations_only else inspect(data)
     report = find(data, intake, files=not annotations_only, inspection=inspection, places=places)
     if target is None:
         if as_json:
-            print_json(_plain(report))
+            print_json({**_plain(report), "retried": [asdict(each) for each in writing.chosen.retried]})
         else:
             _print(dataset, report)
+            writing.chosen.tell()
         ctx.exit(bool(report.errors))
     fixed, inspection, done = fix(data, inspection, drop_images=drop_images)
     after = find(fixed, files=not annotations_only, inspection=inspection, places=places)

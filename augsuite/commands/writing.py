@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from augsuite import conversion, registry
 from augsuite.commands import console
+from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, tell
-from augsuite.dataset import parallel
 from augsuite.dataset.checks import Intake
 from augsuite.dataset.locate import locate
 from augsuite.dataset.output import Placing
@@ -39,13 +39,13 @@ class Writing:
         to: the format's name; None for that of the source.
         images: how image files get there.
         overwrite: replace a dataset that is there.
-        workers: how many processes read and write.
+        chosen: where they are read and written.
     """
 
     to: str | None = None
     images: Placing = "copy"
     overwrite: bool = False
-    workers: int = 1
+    chosen: Chosen = field(default_factory=Chosen)
 
     def prepare(self, target: Path, sources: Sequence[str], reading: Reading) -> Target:
         """Find out, before anything is read, whether the result can be written.
@@ -96,13 +96,13 @@ class Target:
 
     def read(self, dataset: str, intake: Intake | None = None) -> Dataset:
         """Read a source; see `Reading`."""
-        with parallel.using(self.writing.workers):
+        with self.writing.chosen.at_work(dataset, self.folder):
             return self.reading(dataset, intake)
 
     def put(self, data: Dataset, images: Placing, *, sidecar: bool = False) -> Losses:
         """Write a dataset and say nothing; see `augsuite.writing.write`."""
         spec, overwrite = find_format(self.format), self.writing.overwrite
-        with parallel.using(self.writing.workers):
+        with self.writing.chosen.at_work(self.folder):
             return write_parts(
                 [data], self.folder, spec, images, False, sidecar, self.intake, None, self.options, overwrite
             ).losses
@@ -146,6 +146,7 @@ class Target:
                     "losses": dict(losses),
                     "lost": lost,
                     "notes": dict(self.intake.notes),
+                    "retried": [asdict(each) for each in self.writing.chosen.retried],
                     "seconds": seconds,
                     **(details or {}),
                 }
@@ -159,6 +160,7 @@ class Target:
             f"{self.folder} ({self.format})   {'   '.join(parts)}   {seconds:.1f} s   lost: {', '.join(lost) or 'nothing'}"
         )
         tell(self.intake.notes, self.intake.skipped)
+        self.writing.chosen.tell()
 
 
 def _options(reading: Reading, sources: Sequence[str], spec: FormatSpec) -> dict[str, str]:
@@ -184,7 +186,7 @@ def _of(now: int, before: int, what: str) -> str:
 
 
 def writing_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--to`, `--images`, `--overwrite` and `--workers`; it gets them as one argument `writing`."""
+    """Give a command `--to`, `--images`, `--overwrite` and those of `engine_options`; it gets them as one argument `writing`."""
 
     @click.option("--to", metavar="FORMAT", help="The format to write; that of the source by default.")
     @click.option(
@@ -195,11 +197,9 @@ def writing_options(command: Callable[..., R]) -> Callable[..., R]:
         help="How image files get there.",
     )
     @click.option("--overwrite", is_flag=True, help="Replace the dataset at TARGET.")
-    @click.option(
-        "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read and write."
-    )
+    @engine_options
     @functools.wraps(command)
-    def wrapped(*arguments: Any, to: str | None, images: Placing, overwrite: bool, workers: int, **others: Any) -> R:
-        return command(*arguments, writing=Writing(to, images, overwrite, workers), **others)
+    def wrapped(*arguments: Any, to: str | None, images: Placing, overwrite: bool, chosen: Chosen, **others: Any) -> R:
+        return command(*arguments, writing=Writing(to, images, overwrite, chosen), **others)
 
     return wrapped

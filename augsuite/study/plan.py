@@ -14,7 +14,7 @@ import msgspec
 from augsuite import registry
 from augsuite.augment import policy
 from augsuite.dataset import Dataset
-from augsuite.engines import Resources
+from augsuite.engines import Resources, choice
 from augsuite.study.arms import PlainArm
 from augsuite.study.file import Study
 from augsuite.study.identity import ask
@@ -208,8 +208,7 @@ def spread(seconds: Sequence[float], workers: int) -> float:
 
 def _time(study: Study, arms: Sequence[str], resources: Resources, engine: str) -> dict[str, float | str]:
     """Arm -> estimated seconds of a run, or why there is no estimate."""
-    spec = registry.find("engine", registry.default().engines(), engine)
-    start = registry.load(spec.run, f"engine {engine}", "all")
+    start = choice.load(engine)
     plain = {name: arm.to_plain() for name, arm in study.arms.items()}
     watch = Stopwatch(study.trainer, study.config, plain, study.train, study.val, imports_of(study.trainer))
     first = study.reference

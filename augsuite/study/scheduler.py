@@ -14,13 +14,12 @@ from filelock import Timeout
 
 from augsuite import registry
 from augsuite.augment.cache import DiskCache
-from augsuite.engines import ONE_CORE, Resources
+from augsuite.engines import ONE_CORE, Resources, WorkerDiedError, choice
+from augsuite.engines.places import visible_gpus
 from augsuite.errors import DataError
 from augsuite.protocols import RunRecord
-from augsuite.study.engine import WorkerDiedError
 from augsuite.study.file import Study
 from augsuite.study.identity import Identity, ask, ask_more
-from augsuite.study.places import visible_gpus
 from augsuite.study.runs import Runs, read_json
 from augsuite.study.session import Decoded, fits_memory
 from augsuite.study.store import Looked, Run, State, Store
@@ -144,8 +143,7 @@ def execute(
     Raises:
         ConfigError: for an unknown engine, or one without room for a run.
     """
-    spec = registry.find("engine", registry.default().engines(), engine)
-    start = registry.load(spec.run, f"engine {engine}", "all")
+    start = choice.load(engine)
     store = Runs(work.store)
     entries = store.entries(run.digest for run in runs)
     missing: dict[str, list[Run]] = {}

@@ -12,6 +12,7 @@ import pytest
 from augsuite.dataset import Annotations, Categories, Dataset, Images, parallel
 from augsuite.dataset.inspection import Condition, inspect, inspect_files
 from augsuite.dataset.neighbours import near_pairs
+from augsuite.engines.local import run as run_local
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_any_number_of_processes_gives_the_same(picture, tmp_path):
         Images.of([*names, "x"], files=[*names, ""]), Categories.of([]), Annotations.of([], []), root=tmp_path
     )
     one = inspect(data)
-    with parallel.using(2):
+    with parallel.using(2, run_local):
         two = inspect(data)
     for name in ("conditions", "sizes", "contents", "hashes", "comparable", "problems"):
         assert (getattr(one, name) == getattr(two, name)).all(), name

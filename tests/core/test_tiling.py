@@ -19,6 +19,7 @@ from augsuite.dataset.clipping import clip_polygons
 from augsuite.dataset.grid import Grid
 from augsuite.dataset.parallel import using
 from augsuite.dataset.tiling import tiled
+from augsuite.engines.local import run as run_local
 from augsuite.errors import ConfigError, DataError
 
 COLORS = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (250, 250, 10), (250, 10, 250)]
@@ -330,7 +331,7 @@ def test_jpeg_stays_jpeg_and_nearly_the_same(tmp_path):
 
 def test_two_processes_write_the_same_bytes(data, tmp_path):
     one, _ = build(data, tmp_path / "one")
-    with using(2):
+    with using(2, run_local):
         two, _ = build(data, tmp_path / "two")
     assert [one.path(row).read_bytes() for row in range(len(one))] == [
         two.path(row).read_bytes() for row in range(len(two))

@@ -21,6 +21,7 @@ from augsuite import registry
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.parallel import using
 from augsuite.dataset.shapes import polygons
+from augsuite.engines.local import run as run_local
 from augsuite.errors import DataError
 from augsuite.testing.formats import read_or_refuse
 
@@ -204,7 +205,7 @@ def test_several_processes_read_and_write_the_same(tmp_path):
         )
     one = augsuite.read(tmp_path / "in")
     augsuite.write(one, tmp_path / "one", "labelme")
-    with using(2):
+    with using(2, run_local):
         two = augsuite.read(tmp_path / "in")
         augsuite.write(two, tmp_path / "two", "labelme")
     assert one.annotations.boxes.tolist() == two.annotations.boxes.tolist()

@@ -19,6 +19,7 @@ from augsuite import conversion, registry
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, UNREAD, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.parallel import using
+from augsuite.engines.local import run as run_local
 from augsuite.errors import DataError
 from augsuite.testing.formats import read_or_refuse
 from augsuite_yolo.labels import parse
@@ -462,7 +463,7 @@ def test_as_many_processes_as_allowed_write_and_read_the_same(tmp_path, image_fi
     found = []
     for workers in (1, 2):
         out = tmp_path / str(workers)
-        with using(workers):
+        with using(workers, run_local):
             conversion.write(data, out, "yolo")
             back = conversion.read(out)
         found.append(

@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-from augsuite.engines import Resources
+from augsuite.engines import Resources, places
+from augsuite.engines.local import run as run_local
+from augsuite.engines.places import Claim, Place, listed_gpus
 from augsuite.errors import ConfigError
-from augsuite.study import places
-from augsuite.study.engine import run_local
-from augsuite.study.places import Claim, Place, listed_gpus
 
 cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 linux = pytest.mark.skipif(not cores, reason="pins with sched_setaffinity")
@@ -51,7 +50,9 @@ def test_a_taken_core_is_left_alone_until_its_process_ends(tmp_path, monkeypatch
         assert Claim(place).place.cores == ()
     finally:
         holder.give_back()
-    code = f"from augsuite.study.places import *; import os; Claim(Place(cores=({cores[0]},))); os.kill(os.getpid(), 9)"
+    code = (
+        f"from augsuite.engines.places import *; import os; Claim(Place(cores=({cores[0]},))); os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", code], check=False)
     again = Claim(place)
     again.give_back()

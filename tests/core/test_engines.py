@@ -9,8 +9,9 @@ import pytest
 from studykit import install, installed
 
 from augsuite.engines import Resources
+from augsuite.engines.inline import run as run_inline
+from augsuite.engines.local import run as run_local
 from augsuite.errors import AugsuiteError, ConfigError
-from augsuite.study.engine import run_inline, run_local
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The engines of this machine: `local`, processes with cores or GPUs of their own, and `inline`, in this process.
+"""The engine `local`: processes of this machine, with cores or GPUs of their own.
 
 Not `concurrent.futures`: there one worker that dies (out of memory, a crash in native code) breaks the pool and every item that
 waits; here it costs its own item. Workers end with their parent, however that ends.
@@ -15,108 +15,76 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from augsuite.engines import ONE_CORE, Item, Resources, Result
-from augsuite.errors import AugsuiteError, ConfigError
-from augsuite.registry import one_line
-from augsuite.study.places import THREADS, Claim, Place, places
+from augsuite.engines import ONE_CORE, Item, Resources, Result, Told, WorkerDiedError
+from augsuite.engines.places import THREADS, Claim, Place, environment, places
+from augsuite.engines.tools import Job, Ledger, attempt, travelling
 
 _PATIENCE_S = 5.0
+_AHEAD = 2  # items for each process whose results may wait for their turn
 
 
-class WorkerDiedError(AugsuiteError):
-    """The process of an item ended before the item did.
-
-    Attributes:
-        signal: which ended it; None where it left by itself.
-    """
-
-    def __init__(self, code: int | None) -> None:
-        """Say how, from the exit code."""
-        self.signal = -code if code is not None and code < 0 else None
-        super().__init__(_how_it_died(code))
-
-
-def run_local(
+def run(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int | None = None,
     resources: Resources = ONE_CORE,
+    *,
+    ordered: bool = False,
+    retries: int = 0,
+    told: Told | None = None,
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Run `work` on each item in processes that are used again; see `augsuite.engines.Engine`.
-
-    Yields:
-        Each item as it ends, with its result, or with an `AugsuiteError` of one line that carries the traceback of the process
-        as its note. An item whose process died has a `WorkerDiedError`.
-    """
+    """Run `work` on each item in processes that are used again; see `augsuite.engines.Engine`."""
     context = _context(getattr(work, "imports", ()))
-    pending = iter(items)
     free = places(workers, resources)
+    most = len(free) * _AHEAD
+    ledger = Ledger(items, ordered=ordered, retries=retries, told=told, ahead=lambda: most)
     hands: list[_Hand] = []
     try:
         while True:
-            idle = [hand for hand in hands if not hand.busy]
+            idle = [hand for hand in hands if hand.job is None]
             while idle or free:
-                item = next(pending, _NONE)
-                if item is _NONE:
+                job = ledger.next_job()
+                if job is None:
                     break
+                try:
+                    packed = ForkingPickler.dumps(job.item)
+                except Exception as error:  # noqa: BLE001 - a stranger's class may raise anything
+                    yield from ledger.ended(job, travelling(error))
+                    continue
+                if idle and not idle[-1].process.is_alive():  # nothing was begun in it: no attempt is lost
+                    lost = idle.pop()
+                    hands.remove(lost)
+                    free.append(lost.dismiss())
                 if idle:
                     hand = idle.pop()
                 else:
                     hand = _Hand(context, work, free.pop(0))
                     hands.append(hand)
-                hand.give(item)
-            busy = [hand for hand in hands if hand.busy]
+                hand.give(job, packed)
+            busy = [hand for hand in hands if hand.job is not None]
             if not busy:
                 return
             ready = set(wait([part for hand in busy for part in (hand.connection, hand.process.sentinel)]))
             for hand in busy:
                 if hand.connection in ready or hand.process.sentinel in ready:
-                    item, answer = hand.take()
+                    job, answer = hand.take()
                     if not hand.alive:
                         hands.remove(hand)
                         free.append(hand.dismiss())
-                    yield item, answer
+                    yield from ledger.ended(job, answer)
     finally:
         for hand in hands:
             hand.dismiss()
-
-
-def run_inline(
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    workers: int | None = None,
-    resources: Resources = ONE_CORE,
-) -> Iterator[tuple[Item, Result | Exception]]:
-    """Run `work` on each item in this process, one after the other; see `augsuite.engines.Engine`.
-
-    For a debugger, and for one worker where nothing is to be started. An item that ends the process ends everything.
-
-    Raises:
-        ConfigError: if more than one worker is asked for.
-    """
-    if workers not in (None, 1):
-        raise ConfigError(f"the engine inline is this process: it has one worker, not {workers}. Use --engine local.")
-    with _environment(dict.fromkeys(THREADS, str(resources.cpus))):
-        place = places(1, resources)[0]
-        Place(gpus=place.gpus, threads=place.threads).settle()
-        for item in items:
-            with contextlib.redirect_stdout(sys.stderr):
-                answer, notes = _attempt(work, item)
-            for note in notes:
-                answer.add_note(note)
-            yield item, answer
-
-
-_NONE: Any = object()
 
 
 def _context(imports: Iterable[str]) -> ForkServerContext | SpawnContext:
@@ -149,39 +117,35 @@ class _Hand:
         self._home = place
         self._claim = Claim(place)
         self.connection, theirs = multiprocessing.Pipe()
-        self.item: Any = _NONE
+        self.job: Job[Any] | None = None
         self.alive = True
         # Not a daemon: a daemon may have no children, and a trainer may want loader processes.
         self.process = context.Process(target=_serve, args=(work, theirs, self._claim.place), name="augsuite-worker")
-        with _environment(dict.fromkeys(THREADS, str(place.threads))):  # read by whoever imports the libraries first
+        with environment(dict.fromkeys(THREADS, str(place.threads))):  # read by whoever imports the libraries first
             self.process.start()
         theirs.close()  # so that the end of the process closes the pipe
 
-    @property
-    def busy(self) -> bool:
-        return self.item is not _NONE
-
-    def give(self, item: Any) -> None:
-        self.item = item
+    def give(self, job: Job[Any], packed: Any) -> None:
+        self.job = job
         with contextlib.suppress(OSError):  # it died: `take` finds out and says how
-            self.connection.send(item)
+            self.connection.send_bytes(packed)
 
-    def take(self) -> tuple[Any, Any]:
-        item, self.item = self.item, _NONE
+    def take(self) -> tuple[Job[Any], Any]:
+        """The job, and its answer."""
+        job, self.job = self.job, None
+        if job is None:
+            raise RuntimeError("a process without a job has no answer")
         try:
-            answer, notes = self.connection.recv()
+            return job, self.connection.recv()
         except (EOFError, OSError):
             self.alive = False
             self.process.join(_PATIENCE_S)
-            return item, WorkerDiedError(self.process.exitcode)
-        for note in notes:
-            answer.add_note(note)
-        return item, answer
+            return job, WorkerDiedError.of_exit(self.process.exitcode)
 
     def dismiss(self) -> Place:
         """End the process, and say which place is free now."""
         self.connection.close()  # an idle process leaves by itself
-        if self.busy:
+        if self.job is not None:
             self.process.terminate()
         self.process.join(_PATIENCE_S)
         if self.process.is_alive():
@@ -200,19 +164,18 @@ def _serve(work: Callable[[Any], Any], connection: Connection, place: Place) -> 
     threading.Thread(target=_end_with_parent, name="augsuite-parent-watch", daemon=True).start()
     while True:
         try:
-            item = connection.recv()
+            item = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        connection.send(_attempt(work, item))
+        connection.send_bytes(_packed(attempt(lambda packed: work(pickle.loads(packed)), item)))
 
 
-def _attempt(work: Callable[[Any], Any], item: Any) -> tuple[Any, list[str]]:
-    """The answer, or an error and its notes."""
+def _packed(answer: Any) -> Any:
+    """An answer as bytes; one that cannot be pickled is an error of its item."""
     try:
-        return work(item), []
-    except Exception as error:  # noqa: BLE001 - one failed item must not end the others
-        # As text: a stranger's exception may not survive the journey between processes.
-        return AugsuiteError(one_line(error)), [traceback.format_exc()]
+        return ForkingPickler.dumps(answer)
+    except Exception as error:  # noqa: BLE001 - a stranger's class may raise anything
+        return ForkingPickler.dumps(travelling(error))
 
 
 def _end_with_parent() -> None:
@@ -221,26 +184,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _how_it_died(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        hint = " Was the memory short? Try fewer --workers." if name == "SIGKILL" else ""
-        return f"the worker process was ended by {name}.{hint}"
-    return f"the worker process ended with exit status {code} before the run did."
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes started within; the libraries read them when they are first imported."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
