@@ -27,12 +27,12 @@ URI = "FIFTYONE_DATABASE_URI"
 _NAME = "augsuite"  # of the database in our MongoDB: a FiftyOne that is led here by mistake looks for `fiftyone`
 _OURS = "AUGSUITE_FIFTYONE_URI"  # tells a process that we start that the URI it inherits is ours
 _WAIT_S = 180.0  # for another process that starts MongoDB, on a slow machine
-_LETTERS = {
+_ALWAYS = {
     "FIFTYONE_DO_NOT_TRACK": "1",
     "FIFTYONE_DATABASE_VALIDATION": "false",  # a version of MongoDB that FiftyOne has a notice for works all the same
     "FIFTYONE_DEFAULT_APP_ADDRESS": "127.0.0.1",
 }
-_HABITS = {
+_BY_DEFAULT = {
     "FIFTYONE_LOGGING_DESTINATION": "stderr",  # standard output is for data
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
 }
@@ -72,8 +72,8 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
     else:
         os.environ[URI] = uri
         told = _without_password(uri)
-    os.environ.update(_LETTERS)
-    for name, value in _HABITS.items():
+    os.environ.update(_ALWAYS)
+    for name, value in _BY_DEFAULT.items():
         os.environ.setdefault(name, value)
     if not quiet:
         print(f"FiftyOne database: {told}", file=sys.stderr)
@@ -83,7 +83,9 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
         if isinstance(error, ImportError) and error.name and not error.name.startswith("fiftyone"):
             raise MissingExtraError("FiftyOne", "fiftyone", error.name) from error
         said = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{told}: FiftyOne cannot use this database ({said}). Check it, or name another: {URI}.") from error
+        raise ConfigError(
+            f"{told}: FiftyOne cannot use this database ({said}). Check it, or name another: {URI}."
+        ) from error
 
 
 def home() -> Path:
@@ -114,9 +116,13 @@ def attach(folder: Path) -> int:
                 _start(folder)
                 found = _join(folder)
     except filelock.Timeout as error:
-        raise ConfigError(f"{folder}: another process has been starting MongoDB for {_WAIT_S:.0f} s. End it.") from error
+        raise ConfigError(
+            f"{folder}: another process has been starting MongoDB for {_WAIT_S:.0f} s. End it."
+        ) from error
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}). Set XDG_DATA_HOME to a folder that can.") from error
+        raise ConfigError(
+            f"{folder}: cannot be written ({error.strerror or error}). Set XDG_DATA_HOME to a folder that can."
+        ) from error
     if found is None:
         raise ConfigError(f"{folder}: MongoDB ended as soon as it ran. Its log: {folder / supervisor.LOG}")
     return found
