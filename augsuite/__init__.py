@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from augsuite.augment.policies import Policy, policy
     from augsuite.conversion import convert, read, write
+    from augsuite.correction import correct
     from augsuite.dataset import Annotations, Categories, Dataset, Images, Sample
     from augsuite.dataset.difference import diff
     from augsuite.dataset.duplicates import dedupe
@@ -41,6 +42,7 @@ _HOME = {
     "Sample": "dataset",
     "StudyResults": "study.results",
     "convert": "conversion",
+    "correct": "correction",
     "dedupe": "dataset.duplicates",
     "diff": "dataset.difference",
     "fetch": "dataset.fetch",
@@ -68,6 +70,7 @@ __all__ = [
     "StudyResults",
     "__version__",
     "convert",
+    "correct",
     "dedupe",
     "diff",
     "fetch",

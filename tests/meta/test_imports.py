@@ -25,7 +25,7 @@ LAYERS = [
     {"evaluation"},
     {"augment"},
     {"training"},
-    {"conversion", "detection", "generation", "prediction", "study", "testing", "writing"},
+    {"conversion", "correction", "detection", "doctor", "generation", "prediction", "study", "testing", "writing"},
     {"commands", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
