@@ -97,7 +97,9 @@ class WriteParts(Protocol):
 
         Args:
             parts: at least one; taken one by one.
-            folder: where to write.
+            folder: where to write. Empty; but where the declaration says `resumes`, and there is something of that name, what an
+                earlier writer for the same target left there, whatever it wrote. The writer keeps of it what it knows to be right,
+                and removes the rest.
             losses: takes what cannot be represented.
             options: those that the declaration lists.
 

@@ -81,8 +81,8 @@ class FormatSpec:
         options: what reader and writer take beyond a path.
         read_parts: reads it in parts, in memory that does not grow with the dataset; None where it is read as a whole only.
         write_parts: writes it from parts, in memory that does not grow; it takes the place of `write`.
-        resumes: for a writer that goes on where an earlier one was killed, the name of the file by which it knows what is finished; ""
-            for one that begins anew. See `augsuite.protocols.WriteParts`.
+        resumes: for a writer that goes on where an earlier one was killed, the name of the file or folder by which it knows what is
+            finished; "" for one that begins anew. See `augsuite.protocols.WriteParts`.
     """
 
     name: str

@@ -144,7 +144,7 @@ class _Writing:
         done, missing, keeping = self.done, 0, Keeping(self.spec.keeps, placed=self.images != "none")
         left: deque[Dataset] = deque()
         placed: Sequence[str] = ()
-        with fresh_folder(self.target) as temporary:
+        with fresh_folder(self.target, self.spec.resumes) as temporary:
             for paths in self._write(self._kept(parts, keeping, left), temporary):
                 part = left.popleft()
                 self._check_lossless(keeping)

@@ -70,6 +70,7 @@ class Archive:
         self.path = path
         self.tree: Folder = {}
         self._links: dict[str, str] = {}
+        self._broken = ""  # why the rest of a tar file cannot be read
         self._lock = threading.Lock()
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
@@ -95,13 +96,20 @@ class Archive:
             os.close(self._descriptor)
 
     def find(self, name: str) -> Folder | Member | None:
-        """The file or folder of a name with forward slashes; "" is the whole."""
+        """The file or folder of a name with forward slashes; "" is the whole.
+
+        Raises:
+            DataError: for anything but a whole file, if the archive ends too early or is damaged: nobody knows what else it held.
+        """
         node: Folder | Member | None = self.tree
         for part in name.split("/"):
             if not isinstance(node, dict):
-                return None
+                node = None
+                break
             if part:
                 node = node.get(part)
+        if self._broken and not isinstance(node, Member):
+            raise DataError(self._broken)
         return node
 
     def read(self, member: Member, name: str) -> bytes:
@@ -222,27 +230,35 @@ class Archive:
     def _index_tar(self) -> None:
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
             file.seek(0)
+            end = 0
             with tarfile.open(fileobj=file, mode="r:") as opened:
-                end = 0
-                while (info := opened.next()) is not None:
-                    opened.members = []  # type: ignore[attr-defined]  # or it would keep all of them
-                    end = info.offset_data + (info.size if info.isreg() else 0)
-                    if end > self._size:
-                        raise DataError(f"{self.path}: ends in the middle of {info.name!r}. Copy or download it again.")
-                    if info.issparse():
-                        raise DataError(
-                            f"{self.path}: {info.name!r} is stored as a sparse file. Pack it without --sparse."
-                        )
-                    if info.isdir():
-                        self._folder(self._parts(info.name))
-                    elif info.isreg():
-                        self._add(info.name, Member(info.offset_data, info.size, info.size))
-                    elif info.islnk():
-                        self._link(info.name, self._relative(info.name, info.linkname))
-                    elif info.issym():
-                        self._link(info.name, info.linkname)
+                try:
+                    while (info := opened.next()) is not None:
+                        opened.members = []  # type: ignore[attr-defined]  # or it would keep all of them
+                        end = info.offset_data + (info.size if info.isreg() else 0)
+                        if end > self._size:
+                            self._broken = (
+                                f"{self.path}: ends in the middle of {info.name!r}. Copy or download it again."
+                            )
+                            return
+                        self._add_tar(info)
+                except tarfile.ReadError as error:
+                    self._broken = f"{self.path}: damaged ({error}). Copy or download it again."
+                    return
         if self.bytes_at(-(-end // _BLOCK) * _BLOCK, _BLOCK) != bytes(_BLOCK):
-            raise DataError(f"{self.path}: ends without the mark of its end. Copy or download it again.")
+            self._broken = f"{self.path}: ends without the mark of its end. Copy or download it again."
+
+    def _add_tar(self, info: tarfile.TarInfo) -> None:
+        if info.issparse():
+            raise DataError(f"{self.path}: {info.name!r} is stored as a sparse file. Pack it without --sparse.")
+        if info.isdir():
+            self._folder(self._parts(info.name))
+        elif info.isreg():
+            self._add(info.name, Member(info.offset_data, info.size, info.size))
+        elif info.islnk():
+            self._link(info.name, self._relative(info.name, info.linkname))
+        elif info.issym():
+            self._link(info.name, info.linkname)
 
     def _relative(self, name: str, target: str) -> str:
         """What a hard link names from the top, as seen from the link's folder."""

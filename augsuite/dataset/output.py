@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 
 from augsuite.dataset.placing import Placing, place_images
-from augsuite.errors import ConfigError
+from augsuite.errors import AugsuiteError, ConfigError, DataError
 
 __all__ = ["Placing", "fresh_folder", "place_images"]
 
@@ -22,13 +22,15 @@ _LONGEST = 200  # bytes of a name, which has 255 in most file systems, less what
 
 
 @contextlib.contextmanager
-def fresh_folder(target: Path) -> Iterator[Path]:
+def fresh_folder(target: Path, resumes: str = "") -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place at the end, and vanishes on an error.
 
     What an earlier run for the same target left behind, because it was killed, is removed first.
 
     Args:
         target: the folder to make; one that exists is exchanged in one step (where the system can) and then deleted.
+        resumes: the name of a file or folder by which whoever writes knows what is finished. A temporary folder that has it is not removed, neither on an error nor when left behind: the next run for the same target is given it, and must look for itself
+            what of it still fits.
 
     Raises:
         ConfigError: if the place cannot be written, or another process is writing it.
@@ -40,23 +42,37 @@ def fresh_folder(target: Path) -> Iterator[Path]:
         raise _unwritable(target.parent, error) from error
     stem = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
     with _alone(target, stem) as alone:
-        if alone:
-            _sweep(target.parent, stem)
-        temporary = target.with_name(f".{stem}.{secrets.token_hex(4)}.partial")
+        left = _sweep(target.parent, stem, resumes) if alone else None
+        temporary = left or target.with_name(f".{stem}.{secrets.token_hex(4)}.partial")
         try:
-            temporary.mkdir()
+            temporary.mkdir(exist_ok=left is not None)
         except OSError as error:
             raise _unwritable(target.parent, error) from error
+        keeps = False
         try:
             yield temporary
             if target.exists():
                 _exchange(temporary, target)
             else:
                 temporary.rename(target)
-        except OSError as error:
-            raise _unwritable(target, error) from error
+        except (OSError, AugsuiteError) as error:
+            said = _unwritable(target, error) if isinstance(error, OSError) else error
+            keeps = alone and _goes_on(temporary, resumes)
+            if not keeps:
+                raise said from (error if said is not error else error.__cause__)
+            kind = DataError if isinstance(error, DataError) else ConfigError
+            raise kind(f"{said} What is finished waits in {temporary}; the same command goes on from there.") from error
+        except BaseException:
+            keeps = alone and _goes_on(temporary, resumes)
+            raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if not keeps:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _goes_on(temporary: Path, resumes: str) -> bool:
+    """Whether a temporary folder holds something to go on from."""
+    return bool(resumes) and (temporary / resumes).exists()
 
 
 def _unwritable(place: Path, error: OSError) -> ConfigError:
@@ -92,13 +108,18 @@ def _alone(target: Path, stem: str) -> Iterator[bool]:
         lock.release()
 
 
-def _sweep(folder: Path, stem: str) -> None:
-    """Remove the temporary folders of a target, whose owners are dead if we hold its lock."""
+def _sweep(folder: Path, stem: str, resumes: str) -> Path | None:
+    """Remove the temporary folders of a target, whose owners are dead if we hold its lock, but for one to go on from."""
     prefix, suffix = f".{stem}.", ".partial"
+    found: Path | None = None
     for name in os.listdir(folder):  # noqa: PTH208 - the folder may hold many others
         token = name[len(prefix) : -len(suffix)]
         if name.startswith(prefix) and name.endswith(suffix) and len(token) == 8 and token.isalnum():
-            shutil.rmtree(folder / name, ignore_errors=True)
+            if found is None and _goes_on(folder / name, resumes):
+                found = folder / name
+            else:
+                shutil.rmtree(folder / name, ignore_errors=True)
+    return found
 
 
 def _exchange(new: Path, old: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from augsuite import hookimpl
-from augsuite.spec import FormatSpec, Ref
+from augsuite.spec import FormatSpec, OptionSpec, Ref
 
 
 @hookimpl
@@ -23,4 +23,12 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         read=Ref("augsuite_webdataset.reader:read"),
         read_parts=Ref("augsuite_webdataset.reader:read_parts"),
         write_parts=Ref("augsuite_webdataset.writer:write_parts"),
+        resumes="finished",
+        options=(
+            OptionSpec("shard_samples", "samples of a shard at most (default: 10000)", on="write"),
+            OptionSpec(
+                "shard_mb", "size of a shard at most, in 10^6 bytes, but for a larger sample (default: 500)", on="write"
+            ),
+            OptionSpec("verify", "read every byte, and leave out or stop at shards that changed", choices=("bytes",)),
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from itertools import islice
@@ -37,18 +38,19 @@ def detect(path: Path) -> float:
 def _score(shard: Path) -> float:
     """By the first members: an image and a file with its annotations under one key."""
     image = said = 0.0
-    for member in islice(members(shard), _PEEK):
-        _, suffix = parse(member.name)
-        if suffix in SUFFIXES:
-            image = 1.0
-        elif suffix == ".cls":
-            said = 0.6
-        elif suffix == ".json":
-            try:
-                keys = msgspec.json.decode(member.content.read(member.size), type=dict[str, msgspec.Raw])
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                continue
-            said = 0.97 if "objects" in keys else said
+    with contextlib.suppress(DataError):  # of a damaged shard what comes before the damage tells
+        for member in islice(members(shard), _PEEK):
+            _, suffix = parse(member.name)
+            if suffix in SUFFIXES:
+                image = 1.0
+            elif suffix == ".cls":
+                said = 0.6
+            elif suffix == ".json":
+                try:
+                    keys = msgspec.json.decode(member.content.read(member.size), type=dict[str, msgspec.Raw])
+                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                    continue
+                said = 0.97 if "objects" in keys else said
     return min(image, said) or (0.6 if said > 0.8 else 0.0)
 
 

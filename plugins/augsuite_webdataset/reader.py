@@ -23,7 +23,8 @@ from augsuite.dataset.parts import joined
 from augsuite.dataset.progress import track
 from augsuite.errors import DataError
 from augsuite_webdataset.layout import find_shards, parse, split_of
-from augsuite_webdataset.sample import HEAD, NOTHING, Head, Object, Sample
+from augsuite_webdataset.sample import HEAD, NOTHING, Entry, Head, Object, Sample
+from augsuite_webdataset.shard import is_whole
 from augsuite_webdataset.tar import members
 
 _PART = 4096  # samples
@@ -33,17 +34,24 @@ _LARGEST_TEXT = 1 << 28
 _NO_BOX = (np.nan,) * 4
 
 
-def read(path: Path, intake: Intake) -> Dataset:
+def read(path: Path, intake: Intake, verify: str = "") -> Dataset:
     """Read a shard, or those of a folder, as a whole; see `read_parts`."""
-    return joined(read_parts(path, intake))
+    return joined(read_parts(path, intake, verify))
 
 
-def read_parts(path: Path, intake: Intake) -> Iterator[Dataset]:
+def read_parts(path: Path, intake: Intake, verify: str = "") -> Iterator[Dataset]:
     """Read tar shards in parts.
 
     A sample is the files of one key: an image, and `.json` as we write it (`objects` with `category` and `bbox`) or `.cls`, the number or
     name of a class. Images stay where they are, in the shards. Without `dataset.json` the categories are those that occur, sorted,
-    which takes a second look at all shards.
+    which takes a second look at all shards. With it, a shard that is missing, or has other samples than were written, is invalid; of one
+    that is damaged what lies before the damage can be read.
+
+    Args:
+        path: a shard, or a folder.
+        intake: takes what is invalid.
+        verify: "bytes" to read each shard that `dataset.json` lists once more, and let one whose bytes are not those that were written
+            be invalid as a whole.
 
     Raises:
         DataError: in one line: shard, sample, what was expected, what was found.
@@ -57,10 +65,21 @@ def read_parts(path: Path, intake: Intake) -> Iterator[Dataset]:
     names = {name: row for row, name in enumerate(categories.names.tolist())}
     several = len({shard.parent for shard in shards}) > 1
     part = _Part(names, ours=head is not None)
+    listed = {entry.name: entry for entry in head.shards} if head else {}
+    if path.is_dir() and not os.path.isfile(path):  # noqa: PTH113 - as above
+        for name in sorted(listed.keys() - {shard.name for shard in shards}):
+            intake.reject(f"{root / name}", f"is not there, and {HEAD} lists it with {listed[name].samples:,} samples")
     for shard in shards:
         split = split_of(shard, several=several)
         inside = shard.resolve().relative_to(root).as_posix()
-        for sample in track(_samples(shard, intake), "reading"):
+        entry = listed.get(shard.name)
+        if verify and entry is not None and not is_whole(shard, entry):
+            intake.reject(
+                f"{shard}",
+                f"its bytes are not those that were written, so none of its {entry.samples:,} samples is read",
+            )
+            continue
+        for sample in track(_samples(shard, intake, entry), "reading"):
             part.add(sample, shard, inside, split, intake)
             if len(part.names) == _PART:
                 yield part.dataset(categories, root, head)
@@ -76,32 +95,56 @@ class _Found:
     key: str
     image: str = ""
     said: Sample | None = None
+    bad: bool = False  # some of it was rejected, and with it the sample
+    whole: bool = True  # its last file is known to be whole
 
 
-def _samples(shard: Path, intake: Intake) -> Iterator[_Found]:
-    """The samples of a shard; what cannot be understood is rejected."""
+def _samples(shard: Path, intake: Intake, entry: Entry | None = None) -> Iterator[_Found]:
+    """The samples of a shard; what cannot be understood is rejected, and so is what a list of shards says and is not there."""
     found: _Found | None = None
-    for member in members(shard):
-        key, suffix = parse(member.name)
-        if found is None or found.key != key:
-            if found is not None:
-                yield found
-            found = _Found(key)
-        if suffix in SUFFIXES:
-            found.image = found.image or member.name
-        elif suffix in {".json", ".cls"} and member.size <= _LARGEST_TEXT:
-            text = member.content.read(member.size)
-            try:
-                if len(text) != member.size:
-                    raise DataError(
-                        f"{shard}: {member.name}: the file ends in the middle of it. Copy or download it again."
-                    )
-                found.said = _SAMPLE.decode(text) if suffix == ".json" else _class(text)
-            except (ValueError, RecursionError) as error:
-                intake.reject(f"{shard}: {member.name}", " ".join(str(error).split()))
-                found = None
+    seen = 0
+    try:
+        for member in members(shard):
+            key, suffix = parse(member.name)
+            if found is None or found.key != key:
+                if found is not None:
+                    seen += 1
+                    if not found.bad:
+                        yield found
+                found = _Found(key)
+            found.whole = member.whole
+            if suffix in SUFFIXES:
+                found.image = found.image or member.name
+            elif suffix in {".json", ".cls"} and member.size <= _LARGEST_TEXT:
+                text = member.content.read(member.size)
+                try:
+                    if len(text) != member.size:
+                        raise DataError(f"{shard}: ends in the middle of {member.name}. Copy or download it again.")
+                    found.said = _SAMPLE.decode(text) if suffix == ".json" else _class(text)
+                except (ValueError, RecursionError) as error:
+                    found.bad = True
+                    intake.reject(f"{shard}: {member.name}", " ".join(str(error).split()))
+    except DataError as error:
+        if not intake.skip_invalid:
+            raise DataError(
+                f"{error} Or pass --skip-invalid to leave out the sample there, and those after it."
+            ) from error
+        if found is not None and found.whole and found.image and found.said is not None:
+            seen += 1
+            yield found
+        rest = (
+            "the sample there and those after it"
+            if entry is None
+            else f"{entry.samples - seen:,} of {entry.samples:,} samples"
+        )
+        intake.skipped.append(f"{error} Left out: {rest}.")
+        return
     if found is not None:
-        yield found
+        seen += 1
+        if not found.bad:
+            yield found
+    if entry is not None and seen != entry.samples:
+        intake.reject(f"{shard}", f"expected {entry.samples:,} samples, as {HEAD} says, got {seen:,}")
 
 
 def _class(text: bytes) -> Sample:

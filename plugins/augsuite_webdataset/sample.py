@@ -63,15 +63,33 @@ class Category(msgspec.Struct, omit_defaults=True):
     extra: msgspec.Raw = NOTHING
 
 
-class Head(msgspec.Struct):
+class Entry(msgspec.Struct, frozen=True):
+    """A shard that is whole.
+
+    Attributes:
+        name: of its file.
+        samples: how many it holds.
+        bytes: its size.
+        blake2b: of its bytes, 16 bytes in hexadecimal digits.
+    """
+
+    name: str
+    samples: int
+    bytes: int
+    blake2b: str
+
+
+class Head(msgspec.Struct, omit_defaults=True):
     """What is said of the whole dataset.
 
     Attributes:
         format: says who wrote it.
         categories: all of them, in order.
         extra: `Dataset.extra`.
+        shards: all of them, in order; none is listed in datasets that an earlier version wrote.
     """
 
     categories: list[Category]
     extra: msgspec.Raw
+    shards: list[Entry] = []
     format: str = "augsuite"

@@ -6,6 +6,8 @@ Source: POSIX.1-2001, pax, "ustar Interchange Format"; GNU tar's manual, "Basic 
 from __future__ import annotations
 
 import gzip
+import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -18,11 +20,19 @@ _LARGEST_NAME = 1 << 16
 
 
 class Member(NamedTuple):
-    """One file: its name, its size in bytes, and the tar file, which stands at its first byte."""
+    """One file.
+
+    Attributes:
+        name: its name.
+        size: in bytes.
+        content: the tar file, which stands at its first byte.
+        whole: whether the tar file is known to hold all of it.
+    """
 
     name: str
     size: int
     content: IO[bytes]
+    whole: bool
 
 
 def members(file: Path) -> Iterator[Member]:
@@ -39,15 +49,17 @@ def members(file: Path) -> Iterator[Member]:
             if raw.read(2) == b"\x1f\x8b":
                 raw.seek(0)
                 with gzip.open(raw) as content:
-                    yield from _members(file, cast("IO[bytes]", content))
+                    yield from _members(file, cast("IO[bytes]", content), None)
             else:
+                length = raw.seek(0, os.SEEK_END)
                 raw.seek(0)
-                yield from _members(file, raw)
-    except (OSError, EOFError) as error:
+                yield from _members(file, raw, length)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: cannot be read as a tar file ({error}). Copy or download it again.") from error
 
 
-def _members(file: Path, content: IO[bytes]) -> Iterator[Member]:
+def _members(file: Path, content: IO[bytes], length: int | None) -> Iterator[Member]:
+    """The files; `length` is that of the tar file, None where only its end tells."""
     at = 0
     long_name = ""
     while header := content.read(BLOCK):
@@ -64,11 +76,14 @@ def _members(file: Path, content: IO[bytes]) -> Iterator[Member]:
         elif kind in {b"0", b"\0"}:
             name = long_name or _name(header)
             long_name = ""
-            yield Member(name, size, content)
+            if length is not None and at + size > length:
+                raise DataError(f"{file}: ends in the middle of {name}. Copy or download it again.")
+            yield Member(name, size, content, length is not None)
         at += -(-size // BLOCK) * BLOCK
         content.seek(at)
     if at == 0:
         raise DataError(f"{file}: is empty. Copy or download it again.")
+    raise DataError(f"{file}: ends without the mark of its end. Copy or download it again.")
 
 
 def _numbers(file: Path, header: bytes, at: int) -> tuple[int, bytes]:

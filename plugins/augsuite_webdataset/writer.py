@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import tarfile
+import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Dataset
-from augsuite.dataset.images import SUFFIXES, check_readable
+from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.packing import encode, said_of
+from augsuite.dataset.parallel import mapped
 from augsuite.dataset.parts import ByImage
-from augsuite.dataset.progress import track
+from augsuite.dataset.progress import advance
 from augsuite.dataset.tables import Extra
 from augsuite.dataset.unique import Unique
-from augsuite.errors import DataError
+from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Losses
-from augsuite_webdataset.sample import HEAD, NOTHING, Category, Head, Object, Sample
-from augsuite_webdataset.tar import BLOCK
+from augsuite_webdataset.sample import HEAD, NOTHING, Category, Entry, Head, Object, Sample
+from augsuite_webdataset.shard import FINISHED, Finished, Shard, read_finished, write_shard
 
-_BYTES = 1 << 29  # of a shard, about
+_MB = 500  # of a shard, in 10^6 bytes
 _SAMPLES = 10_000  # of a shard
 _UNSPLIT = "unsplit"
 _OWN = frozenset({"segmentation", "score"})
@@ -35,36 +37,118 @@ def write_parts(
     parts: Iterable[Dataset],
     folder: Path,
     losses: Losses,  # noqa: ARG001 - nothing is lost but what the core counts
+    shard_samples: str = str(_SAMPLES),
+    shard_mb: str = str(_MB),
 ) -> Iterator[Sequence[str]]:
-    """Write `<split>-000000.tar`, ... with `<key>.jpg` and `<key>.json` for each sample, and `dataset.json`.
+    """Write `<split>-000000.tar`, ... with `<key>.jpg` and `<key>.json` for each sample, and at last `dataset.json`.
 
-    Keys count the samples of a split. A shard ends at 10,000 samples or half a gigabyte. Images go into the shards here, so none is
-    left to be placed; one without a file is a JSON file alone.
+    Keys count the samples of a split. Images go into the shards here, so none is left to be placed; one without a file is a JSON file
+    alone. Shards that an earlier writer finished are kept where they are to hold the same and have the bytes that were written.
+
+    Args:
+        parts: see `augsuite.protocols.WriteParts`.
+        folder: as `parts`.
+        losses: as `parts`.
+        shard_samples: how many samples a shard has at most.
+        shard_mb: how large it becomes at most, in 10^6 bytes, but for a sample that is larger.
 
     Raises:
         DataError: if an image file is broken.
+        ConfigError: if a shard cannot be written.
     """
-    stems = Unique()
-    with contextlib.ExitStack() as opened:
-        shards: dict[str, _Shards] = {}
+    plan = _Plan(folder, _number("shard_samples", shard_samples), _number("shard_mb", shard_mb) * 10**6)
+    plan.known = read_finished(folder)
+    entries: list[Entry] = []
+    for done in mapped(write_shard, plan.shards(parts)):
+        entries.append(done.entry)
+        advance("writing", done.entry.samples)
+        while plan.taken:
+            yield [""] * plan.taken.popleft()
+    while plan.taken:
+        yield [""] * plan.taken.popleft()
+    shutil.rmtree(folder / FINISHED)
+    for left in {path.name for path in folder.iterdir()} - {entry.name for entry in entries}:
+        (folder / left).unlink()
+    if plan.head is not None:
+        plan.head.shards = sorted(entries, key=lambda entry: entry.name)
+        (folder / HEAD).write_bytes(msgspec.json.format(encode(plan.head).encode()))
 
-        def shards_of(split: str) -> _Shards:
-            if split not in shards:
-                stem = stems.names([re.sub(r"[^\w-]", "_", split) or _UNSPLIT])[0]
-                shards[split] = _Shards(folder, stem)
-                opened.callback(shards[split].close)
-            return shards[split]
 
-        head: Head | None = None
+def _number(name: str, text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ConfigError(f"--option {name}={text}: expected a whole number from 1 on.")
+    return int(text)
+
+
+@dataclass
+class _Open:
+    """The shard of a split that still takes samples."""
+
+    stem: str
+    shard: Shard
+    bytes: int = 0
+
+    def next(self) -> _Open:
+        """The one after it."""
+        number = int(self.shard.name[-10:-4]) + 1
+        first = self.shard.first + len(self.shard.said)
+        return _Open(self.stem, Shard(self.shard.folder, _name(self.stem, number), first))
+
+
+def _name(stem: str, number: int) -> str:
+    return f"{stem}-{number:06d}.tar"
+
+
+class _Plan:
+    """Cuts parts of a dataset into shards.
+
+    Attributes:
+        known: what an earlier writer finished.
+        taken: the lengths of the parts that were taken since somebody looked.
+        head: what is said of the whole; None before the first part.
+    """
+
+    def __init__(self, folder: Path, samples: int, size: int) -> None:
+        self._folder, self._samples, self._size = folder, samples, size
+        self.known: Mapping[str, Finished] = {}
+        self.taken: deque[int] = deque()
+        self.head: Head | None = None
+
+    def shards(self, parts: Iterable[Dataset]) -> Iterator[Shard]:
+        """The shards, each as soon as it is full, at last those that are not."""
+        stems = Unique()
+        opened: dict[str, _Open] = {}
+
+        def begin(split: str) -> _Open:
+            stem = stems.names([re.sub(r"[^\w-]", "_", split) or _UNSPLIT])[0]
+            return _Open(stem, Shard(self._folder, _name(stem, 0), 0))
+
         for part in parts:
-            if head is None:
-                head = _head(part)
-                (folder / HEAD).write_bytes(msgspec.json.format(encode(head).encode()))
-            for row, sample in enumerate(track(_samples(part), "writing", len(part))):
-                shards_of(part.images.splits[row]).add(encode(sample).encode(), *_image(part, row))
-            yield [""] * len(part)
-        if not shards:
-            shards_of("").start()
+            self.head = self.head or _head(part)
+            for row, sample in enumerate(_samples(part)):
+                split = part.images.splits[row]
+                at = opened.get(split) or begin(split)
+                said, image = encode(sample).encode(), _image(part, row)
+                size = len(said) + (image[1] if image else 0)
+                full = len(at.shard.said) >= self._samples or at.bytes + size > self._size
+                if full and at.shard.said:
+                    yield self._recognised(at.shard)
+                    at = at.next()
+                at.shard.said.append(said)
+                at.shard.images.append(image)
+                at.shard.suffixes.append(_suffix(part.images.files[row]))
+                at.bytes += size
+                opened[split] = at
+            self.taken.append(len(part))
+        for at in opened.values() or [begin("")]:
+            yield self._recognised(at.shard)
+
+    def _recognised(self, shard: Shard) -> Shard:
+        """The shard, with what is known of it."""
+        known = self.known.get(shard.name)
+        if known is not None and known.question == shard.question():
+            shard.known = known
+        return shard
 
 
 def _head(data: Dataset) -> Head:
@@ -123,62 +207,19 @@ def _raw(value: Any) -> msgspec.Raw:
     return value if isinstance(value, msgspec.Raw) else msgspec.Raw(encode(value).encode())
 
 
-def _image(data: Dataset, row: int) -> tuple[str, bytes | None]:
-    """The suffix and the bytes of an image; None where there is no file."""
+def _image(data: Dataset, row: int) -> tuple[Path, int, int] | None:
+    """An image's file, its size in bytes and its time of change; None where there is no file."""
     if not data.images.files[row]:
-        return "", None
+        return None
     path = data.path(row)
-    suffix = PurePosixPath(data.images.files[row]).suffix.lower()
     try:
-        content = path.read_bytes()
+        found = path.stat()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Put the image there.") from error
-    check_readable(path)
-    return suffix if suffix in SUFFIXES else ".jpg", content
+    return path, found.st_size, found.st_mtime_ns
 
 
-class _Shards:
-    """The shards of one split."""
-
-    def __init__(self, folder: Path, stem: str) -> None:
-        self._folder, self._stem = folder, stem
-        self._shard = self._sample = 0
-        self._samples = self._bytes = 0
-        self._out: IO[bytes] | None = None
-
-    def start(self) -> IO[bytes]:
-        """Begin a shard."""
-        self.close()
-        self._out = (self._folder / f"{self._stem}-{self._shard:06d}.tar").open("wb")
-        self._shard += 1
-        self._samples = self._bytes = 0
-        return self._out
-
-    def add(self, sample: bytes, suffix: str, image: bytes | None) -> None:
-        """Write one sample."""
-        size = len(sample) + len(image or b"")
-        out = self._out
-        if out is None or self._samples >= _SAMPLES or (self._samples and self._bytes + size > _BYTES):
-            out = self.start()
-        key = f"{self._sample:09d}"
-        if image is not None:
-            _write(out, key + suffix, image)
-        _write(out, f"{key}.json", sample)
-        self._sample += 1
-        self._samples += 1
-        self._bytes += size
-
-    def close(self) -> None:
-        """End a shard."""
-        if self._out is not None:
-            self._out.write(bytes(2 * BLOCK))
-            self._out.close()
-            self._out = None
-
-
-def _write(out: IO[bytes], name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    out.write(info.tobuf(tarfile.USTAR_FORMAT))
-    out.write(content)
-    out.write(bytes(-len(content) % BLOCK))
+def _suffix(file: str) -> str:
+    """What the name of an image ends with in a shard."""
+    suffix = PurePosixPath(file).suffix.lower()
+    return suffix if suffix in SUFFIXES else ".jpg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -12,8 +13,8 @@ import pytest
 from peers import peer_python
 
 import augsuite
-from augsuite.dataset import Intake
-from augsuite.errors import DataError
+from augsuite.dataset import Annotations, Categories, Dataset, Images, Intake
+from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Losses
 from augsuite.testing.examples import example_datasets
 from augsuite_webdataset import writer
@@ -53,8 +54,7 @@ def test_the_library_webdataset_reads_it(tmp_path):
     ]
 
 
-def test_shards_are_bounded_and_the_same_however_the_dataset_is_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "_SAMPLES", 2)
+def test_shards_are_bounded_and_the_same_however_the_dataset_is_cut(tmp_path):
     whole = example_datasets(tmp_path / "given")["hard"]
     written = []
     for number, cuts in enumerate(([6], [1, 2, 3])):
@@ -62,9 +62,16 @@ def test_shards_are_bounded_and_the_same_however_the_dataset_is_cut(tmp_path, mo
         folder.mkdir()
         stops = np.cumsum(cuts)
         parts = [whole.take(np.arange(stop - count, stop)) for stop, count in zip(stops, cuts, strict=True)]
-        assert [len(paths) for paths in writer.write_parts(parts, folder, Losses())] == cuts
+        assert [len(paths) for paths in writer.write_parts(parts, folder, Losses(), shard_samples="2")] == cuts
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]
+    shards = sorted(name for name in written[0] if name.endswith(".tar"))
+    listed = json.loads(written[0]["dataset.json"])["shards"]
+    assert [(each["name"], each["bytes"], each["blake2b"]) for each in listed] == [
+        (name, len(written[0][name]), hashlib.blake2b(written[0][name], digest_size=16).hexdigest()) for name in shards
+    ]
+    assert max(each["samples"] for each in listed) == 2
+    assert sum(each["samples"] for each in listed) == 6
     back = augsuite.read(tmp_path / "0")
     assert len(back) == 6
     assert back.sample(0).image.shape == (30, back.images.sizes[0, 0], 3)
@@ -89,6 +96,35 @@ def test_shards_of_others(tmp_path, image_file, form, ending):
     assert data.categories.names.tolist() == ["7", "10"]
     assert data.annotations.category_rows.tolist() == [0, 1]
     assert data.images.splits.tolist() == ["train", "train"]
+
+
+def test_a_shard_ends_at_its_size(tmp_path, image_file):
+    sizes = []
+    rows = [image_file(tmp_path / f"{row}.png", (400, 300)) and f"{row}.png" for row in range(3)]
+    for row, path in enumerate(tmp_path / name for name in rows):
+        path.write_bytes(path.read_bytes() + bytes(600_000 * (row + 1)))  # what follows a picture belongs to nothing
+        sizes.append(path.stat().st_size)
+    data = Dataset(
+        Images.of(rows, [[400, 300]] * 3, files=rows), Categories.of(["x"]), Annotations.of([], []), root=tmp_path
+    )
+    augsuite.write(data, tmp_path / "out", "webdataset", shard_mb="2")
+    held = [tar_names(path) for path in sorted((tmp_path / "out").glob("*.tar"))]
+    assert sum(sizes[:2]) < 2_000_000 < sum(sizes)
+    assert held == [
+        ["000000000.png", "000000000.json", "000000001.png", "000000001.json"],
+        ["000000002.png", "000000002.json"],
+    ]
+
+
+def tar_names(path):
+    with tarfile.open(path) as tar:
+        return tar.getnames()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", ""])
+def test_a_limit_that_is_none(tmp_path, text):
+    with pytest.raises(ConfigError, match="shard_mb"):
+        augsuite.write(example_datasets(tmp_path / "given")["plain"], tmp_path / "out", "webdataset", shard_mb=text)
 
 
 def test_a_shard_that_ends_too_early_is_named(tmp_path):
