@@ -67,9 +67,9 @@ def predict(
     The folder --out gets each image with its boxes or classes drawn, a video for each video, and the results: predictions.json as COCO
     has them, or predictions.csv.
     """
-    folder = _folder(out)
     predictor = load_model(model, device)
     inputs = find_inputs(paths, reading, split)
+    folder = _folder(out)
     shown = SURE if min_score is None else min_score
     answers = Answers(min_score or 0.0)
     with progress() as display, ExitStack() as stack:
