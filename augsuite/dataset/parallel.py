@@ -126,7 +126,9 @@ class _Fenced(Generic[Item, Result]):
 
     @property
     def imports(self) -> tuple[str, ...]:
-        return (__name__,)
+        """Of a stranger's module nobody knows whether it may be imported before a fork."""
+        module = getattr(getattr(self.work, "func", self.work), "__module__", "")
+        return (__name__, module) if module.startswith("augsuite") else (__name__,)
 
     def __call__(self, piece: tuple[int, Item]) -> Result:
         with fenced_by(self.fence):
