@@ -163,7 +163,7 @@ def polylines_document(
     """
     labels = _labels("Polyline", names, scores, extra, ids)
     for label, rings in zip(labels, shapes, strict=True):
-        label.update(points=[_fractions(ring, size) for ring in rings], closed=closed, filled=filled)
+        label.update(points=[fractions(ring, size) for ring in rings], closed=closed, filled=filled)
     return {"_cls": "Polylines", "polylines": labels}
 
 
@@ -192,7 +192,7 @@ def keypoints_document(
         if values.shape[1] > 2:
             places[values[:, 2] <= 0] = np.nan
             label["visibility"] = values[:, 2].astype(int).tolist()
-        label["points"] = _fractions(places, size)
+        label["points"] = fractions(places, size)
     return {"_cls": "Keypoints", "keypoints": labels}
 
 
@@ -274,7 +274,8 @@ def _labels(
     return labels
 
 
-def _fractions(points: ArrayLike, size: tuple[float, float]) -> list[list[float]]:
+def fractions(points: ArrayLike, size: tuple[float, float]) -> list[list[float]]:
+    """Points, `(P, 2)` or `[x, y, x, y, ...]` in pixels, as FiftyOne writes them."""
     found: list[list[float]] = (
         np.asarray(points, np.float64).reshape(-1, 2) / (size if min(size) > 0 else 1.0)
     ).tolist()
