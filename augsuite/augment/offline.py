@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +15,13 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from augsuite.augment.policies import Policy
+from augsuite.augment.policies import policy as as_policy
 from augsuite.augment.render import render
 from augsuite.augment.shape_extras import KEYS, moved_value
 from augsuite.boxes import Boxes, Layout, convert
-from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, strings
+from augsuite.dataset import ABSENT, Annotations, Dataset, Images, Sample, objects, parallel, strings
 from augsuite.dataset.files import inside, unique
-from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.images import SUFFIXES, Image
 from augsuite.dataset.losses import is_spelling
 from augsuite.dataset.sample_shapes import Shapes
 from augsuite.dataset.stale import is_of_file, moved_makes_wrong
@@ -113,32 +114,74 @@ def augmented(
     names = _names(data, jobs)
     kept = np.arange(len(data)) if keep_originals else np.setdiff1d(np.arange(len(data)), rows)
 
-    def work(at: int) -> Piece:
-        row, copy = jobs[at]
-        before = everything.sample(row)
-        plan = policy.plan(before, (seed, copy, row), everything)
-        after = render(plan, before, everything)
-        file = folder / f"{at}.{encoding}"
-        _save(PIL.Image.fromarray(after.image), file, _SAVE[encoding])
-        return piece_of(everything, before, after, names[at], file, bent=any(warp.field for warp in plan.warps))
-
-    pieces = []
-    # Decoding, warping and encoding run outside Python's lock, so threads are enough; the keys make their order irrelevant.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        try:
-            for piece in pool.map(work, range(len(jobs))):
-                pieces.append(piece)
-                if progress:
-                    progress(1)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    rendering = _Rendering(everything, policy.to_plain(), folder, encoding, seed)
+    listed = [(at, *job, name) for at, (job, name) in enumerate(zip(jobs, names, strict=True))]
+    pieces: list[Piece] = []
+    for part in _rendered(rendering, policy, listed):
+        pieces += part
+        if progress:
+            progress(len(part))
     return assemble(_absolute(data).take(kept), data, pieces, encoding)
 
 
-def _save(image: PIL.Image.Image, file: Path, options: Mapping[str, Any]) -> None:
+_Job = tuple[int, int, int, str]
+"""Number of the file, row of the image, number of the copy, name."""
+
+_CHUNK = 16  # images in one piece of work
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """Renders some images; travels to other processes, for which the policy is plain: classes of some transforms are made on demand."""
+
+    data: Dataset
+    steps: Mapping[str, Any]
+    folder: Path
+    encoding: Encoding
+    seed: int
+
+    def __call__(self, jobs: Sequence[_Job]) -> list[Piece]:
+        steps = as_policy(self.steps)
+        return [self.one(steps, job) for job in jobs]
+
+    def one(self, steps: Policy, job: _Job) -> Piece:
+        at, row, copy, name = job
+        before = self.data.sample(row)
+        plan = steps.plan(before, (self.seed, copy, row), self.data)
+        after = render(plan, before, self.data)
+        file = self.folder / f"{at}.{self.encoding}"
+        save_image(after.image, file, self.encoding)
+        return piece_of(self.data, before, after, name, file, bent=any(warp.field for warp in plan.warps))
+
+
+def _rendered(rendering: _Rendering, steps: Policy, jobs: Sequence[_Job]) -> Iterator[list[Piece]]:
+    """The pieces in the order of the jobs: on an engine where one was asked for, else on threads."""
+    if parallel.is_shared():
+        yield from parallel.mapped(rendering, [jobs[at : at + _CHUNK] for at in range(0, len(jobs), _CHUNK)])
+        return
+    # Decoding, warping and encoding run outside Python's lock, so threads are enough; the keys make their order irrelevant.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for piece in pool.map(lambda job: rendering.one(steps, job), jobs):
+                yield [piece]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def save_image(pixels: Image, file: Path, encoding: Encoding) -> None:
+    """Write the file of an augmented image.
+
+    Args:
+        pixels: `(H, W, 3)` uint8 RGB.
+        file: where; replaced if it is there.
+        encoding: `jpg` at quality 95, or `png`.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
     try:
-        image.save(file, **options)
+        PIL.Image.fromarray(pixels).save(file, **_SAVE[encoding])
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error.strerror or error}). Choose another place.") from error
 

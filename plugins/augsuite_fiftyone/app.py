@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import webbrowser
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 from augsuite import ConfigError, PluginError
 
@@ -59,7 +59,7 @@ class App:
             start_new_session=True,  # Ctrl-C is for who waits; the server ends after that
         )
 
-    def __enter__(self) -> App:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -9,6 +9,8 @@ import asyncio
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 from augsuite_fiftyone.database import connect
 
@@ -18,30 +20,44 @@ _PATIENCE = 3.0  # seconds for browsers to let go
 def main() -> None:
     """Serve until whoever started this closes its standard input, or is gone."""
     address, port, database = sys.argv[1:]
+    until = _Until()
     # FiftyOne reads it as it is imported: datasets are then read anew for each request instead of kept.
     os.environ["FIFTYONE_SERVER"] = "1"
     connect(database or None, quiet=True)
-    asyncio.run(_serve(address, int(port)))
+    asyncio.run(_serve(address, int(port), until))
     os._exit(0)  # threads of FiftyOne and of MongoDB's driver would be waited for
 
 
-async def _serve(address: str, port: int) -> None:
+class _Until:
+    """Waits for the end of standard input, from the beginning: importing FiftyOne takes seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._end: Callable[[], object] = lambda: os._exit(0)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def serving(self, end: Callable[[], object]) -> None:
+        """What to do at the end from now on, before this process is ended."""
+        with self._lock:
+            self._end = end
+
+    def _listen(self) -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        with self._lock:
+            self._end()
+        time.sleep(_PATIENCE)
+        os._exit(0)
+
+
+async def _serve(address: str, port: int, until: _Until) -> None:
     from fiftyone.server.app import app
     from fiftyone.server.events import set_port
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def listen() -> None:
-        while sys.stdin.buffer.read(1):
-            pass
-        loop.call_soon_threadsafe(ended.set)
-        timer = threading.Timer(_PATIENCE, os._exit, (0,))
-        timer.daemon = True
-        timer.start()
-
-    threading.Thread(target=listen, daemon=True).start()
+    until.serving(lambda: loop.call_soon_threadsafe(ended.set))
     config = Config()
     config.bind = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}"]
     config.graceful_timeout = 1.0
