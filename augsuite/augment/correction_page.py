@@ -11,9 +11,9 @@ from html import escape
 import numpy as np
 import PIL.Image
 
-from augsuite.augment.pictures import Image
 from augsuite.dataset import Dataset
 from augsuite.dataset.correcting import Edit
+from augsuite.dataset.images import Image
 from augsuite.errors import DataError
 
 _LARGEST = 60  # images on the page
@@ -91,8 +91,7 @@ def page(before: Dataset, after: Dataset, edits: Sequence[Edit], title: str = "C
             for at in data.rows_of(row).tolist():
                 box = corners[side][at]
                 if not np.isnan(box[0]):
-                    edit = ids.get(int(data.annotations.ids[at]))
-                    inside.append(_rectangle(box.tolist(), edit))
+                    inside.append(_rectangle(box.tolist(), ids.get(int(data.annotations.ids[at]))))
             parts.append(
                 f"<figure><svg class='shown' viewBox='0 0 {width} {height}'>{''.join(inside)}</svg>"
                 f"<figcaption>{said}</figcaption></figure>"

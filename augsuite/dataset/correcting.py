@@ -166,7 +166,7 @@ def _changed(work: Work, tolerance: float, changes: _Changes, notes: Counter[str
     ignore = given.ignore[before] != annotated.ignore[after]
     values = _differences(given.extra, annotated.extra, before, after, tolerance)
     names = [*data.categories.names.tolist(), *work.new_categories]
-    moved = ~stayed.all(axis=1)
+    moved = np.asarray(~stayed.all(axis=1), bool)
     if work.shapes_only:
         moved &= ~_same_outlines(given.extra, annotated.extra, before, after, tolerance, moved)
     overlap = pairwise_iou(seen, now)
@@ -279,7 +279,7 @@ def _edit(
 
 
 def _numbers(box: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
-    return None if np.isnan(box[0]) else tuple(box.tolist())  # type: ignore[return-value]  # of four
+    return None if np.isnan(box[0]) else tuple(box.tolist())
 
 
 def _added(work: Work, image_of: Rows, first_id: int) -> Annotations:

@@ -19,7 +19,7 @@ from augsuite.dataset.tables import ABSENT, Dataset, Rows
 
 _SAME_OBJECT_IOU = 0.5  # as in annotation_matching
 _DRAGGED_IOU = 0.1  # of one class: the least that still says "moved", and not "deleted, and another one drawn"
-_MARGIN = 0.5  # pixels: thin boxes that moved by a pixel overlap, too
+_AROUND = np.array([-0.5, -0.5, 0.5, 0.5])  # pixels: thin boxes that moved by a pixel overlap, too
 
 _STAGES = (
     (True, True, _SAME_OBJECT_IOU),
@@ -60,23 +60,23 @@ def pair_objects(
     labels = [first.annotations.category_rows, common[second.annotations.category_rows]]
     classes = len(names)
     free = [group >= 0 for group in groups]
-    found: list[tuple[Rows, Rows]] = []
+    found: list[list[Rows]] = []
     for one_class, in_place, least in _STAGES:
         rest = [np.flatnonzero(each) for each in free]
         keys = [groups[side] * classes + labels[side] if one_class else groups[side] for side in (0, 1)]
-        grown = [corners[side][rest[side]] + (-_MARGIN, -_MARGIN, _MARGIN, _MARGIN) for side in (0, 1)]
+        grown = [corners[side][rest[side]] + _AROUND for side in (0, 1)]
         one, other, shared = overlaps(keys[0][rest[0]], grown[0], keys[1][rest[1]], grown[1], least)
         if in_place:
             near = close(corners[0][rest[0][one]], corners[1][rest[1][other]], tolerance).all(axis=1)
             one, other, shared = one[near], other[near], shared[near]
         chosen = assigned(one, other, shared)
-        pairs = rest[0][one[chosen]], rest[1][other[chosen]]
+        pairs = [rest[0][one[chosen]], rest[1][other[chosen]]]
         found.append(pairs)
         for side in (0, 1):
             free[side][pairs[side]] = False
-    rows = [np.concatenate([pairs[side] for pairs in found]) for side in (0, 1)]
-    order = np.argsort(rows[0], kind="stable")
-    return rows[0][order], rows[1][order], np.flatnonzero(free[0]), np.flatnonzero(free[1])
+    pairs = [np.concatenate([each[side] for each in found]) for side in (0, 1)]
+    order = np.argsort(pairs[0], kind="stable")
+    return pairs[0][order], pairs[1][order], np.flatnonzero(free[0]), np.flatnonzero(free[1])
 
 
 def close(one: Boxes, other: Boxes, tolerance: float) -> NDArray[np.bool_]:
