@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from augsuite import AugsuiteError
+from augsuite_fiftyone.app_plugin.install import FOLDER, offered
 from augsuite_fiftyone.database import connect
 
 _PATIENCE = 3.0  # seconds for browsers to let go
@@ -23,6 +25,7 @@ def main() -> None:
     until = _Until()
     # FiftyOne reads it as it is imported: datasets are then read anew for each request instead of kept.
     os.environ["FIFTYONE_SERVER"] = "1"
+    _offer()
     connect(database or None, quiet=True)
     asyncio.run(_serve(address, int(port), until))
     os._exit(0)  # threads of FiftyOne and of MongoDB's driver would be waited for
@@ -48,6 +51,16 @@ class _Until:
             self._end()
         time.sleep(_PATIENCE)
         os._exit(0)
+
+
+def _offer() -> None:
+    """Have FiftyOne find our operators, beside the user's plugins."""
+    try:
+        os.environ[FOLDER] = str(offered())
+    except AugsuiteError as error:
+        print(f"the App has no operators of augsuite: {error}", file=sys.stderr)
+    # Lets operations be scheduled in the App, for `augsuite fiftyone delegated` to run.
+    os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
 
 
 async def _serve(address: str, port: int, until: _Until) -> None:

@@ -16,8 +16,9 @@ from augsuite_fiftyone.study_looks import BROKE, FIXED, ONLY_THIS, PANEL, SMALL
 from augsuite_fiftyone.study_story import KEY, VERSION
 
 _KINDS = {FIXED: "fixed", BROKE: "broke", ONLY_THIS: "only this arm finds"}
+_COLUMN = types.GridView(orientation="vertical", gap=2, align_x="left", width=100, pad=2)
 _EMPTY = """
-### No study in this dataset
+**No study in this dataset**
 
 This panel shows what a study found. Put one here from the command line:
 
@@ -27,7 +28,7 @@ augsuite view studies/NAME
 ```
 """
 _OTHER = """
-### This study was put here by another version of augsuite
+**This study was put here by another version of augsuite**
 
 View it again: `augsuite view STUDY`
 """
@@ -93,9 +94,9 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         known = _story(ctx)
         if known is None or known.get("version") != VERSION:
             panel.md(_EMPTY if known is None else _OTHER, name="nothing")
-            return types.Property(panel, view=types.GridView(orientation="vertical", gap=1))
+            return types.Property(panel, view=_COLUMN)
         chosen = ctx.panel.state.arm
-        panel.md(f"### {_plain(known['headline'])}\n\n{_plain(known['question'])}", name="headline")
+        panel.md(f"**{_plain(known['headline'])}**\n\n{_plain(known['question'])}", name="headline")
         self._table(panel, known)
         self._arm(panel, known, chosen)
         with_effect = [arm for arm in known["arms"] if arm["effect"] is not None]
@@ -105,7 +106,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         for place, (name, lines) in enumerate(known["curves"].items()):
             data, layout = curves(lines, name, known["reference"])
             panel.plot(f"curve_{place}", data=data, layout=layout, height=layout["height"])
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, align_x="left"))
+        return types.Property(panel, view=_COLUMN)
 
     def _table(self, panel: Any, known: Mapping[str, Any]) -> None:
         headings = known["headings"]
@@ -115,7 +116,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         table.add_row_action(
             "show",
             on_click=self.choose,
-            label="Show images",
+            label="show",
             icon="image_search",
             tooltip="The images that this arm changed",
         )
@@ -128,7 +129,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         if arm is not None:
             policy = "\n".join(f"- `{line}`" for line in arm["policy"]) or "- no steps"
             config = f"\n- settings: `{arm['config']}`" if arm["config"] else ""
-            panel.md(f"#### {_plain(arm['arm'])}\n\n{_plain(arm['said'])}\n\n{policy}{config}", name="arm")
+            panel.md(f"**{_plain(arm['arm'])}** {_plain(arm['said'])}\n\n{policy}{config}", name="arm")
         row = panel.h_stack("views", gap=1, align_y="center")
         for kind, said in _KINDS.items():
             view = None if arm is None else arm["views"].get(kind)
