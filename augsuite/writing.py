@@ -17,7 +17,10 @@ from augsuite.dataset.files import with_sizes
 from augsuite.dataset.losses import Keeping
 from augsuite.dataset.output import fresh_folder
 from augsuite.dataset.placing import Placing, place_images
-from augsuite.detection import check_options, detect, find_format
+from augsuite.dataset.publishing import target_of
+from augsuite.dataset.parts import joined
+from augsuite.dataset.urls import url_of
+from augsuite.detection import by_scheme, check_options, detect, find_format, place_in
 from augsuite.errors import ConfigError, DataError, nearest
 from augsuite.protocols import Losses
 from augsuite.spec import FormatSpec
@@ -61,7 +64,7 @@ def write(
 
     Args:
         data: the dataset.
-        folder: where; must not exist, or be empty, unless `overwrite` is set.
+        folder: where; must not exist, or be empty, unless `overwrite` is set. For a format with a scheme `<scheme>://<name>` or a name.
         format: the format to write, by name or declaration.
         overwrite: exchange an existing dataset for this one.
         images: how image files get there: `copy`, `hardlink`, `symlink` or `none`.
@@ -80,7 +83,7 @@ def write(
     """
     spec = writable(find_format(format), images)
     check_options(spec, "write", options)
-    target = Path(folder)
+    target = target_in(spec, folder)
     intake = intake or Intake()
     writing = _Writing(target, spec, images, lossless, sidecar, intake, progress, options, overwrite)
     check_target(data, target, overwrite)
@@ -117,6 +120,22 @@ def writable(spec: FormatSpec, images: str) -> FormatSpec:
     return spec
 
 
+def target_in(spec: FormatSpec, target: str | os.PathLike[str]) -> Path:
+    """Where a format writes.
+
+    Raises:
+        ConfigError: if the place is one for another format.
+    """
+    if spec.scheme:
+        return place_in(spec, target)
+    other = by_scheme(target)
+    if other is not None:
+        raise ConfigError(
+            f"{url_of(target)}: is a place for the format {other.name} alone. Name a folder, or write --to {other.name}."
+        )
+    return Path(target)
+
+
 @dataclass
 class _Writing:
     """One dataset on its way to a folder."""
@@ -141,10 +160,12 @@ class _Writing:
         Raises:
             DataError: see `write`.
         """
+        if self.spec.scheme:
+            return self._store(parts)
         done, missing, keeping = self.done, 0, Keeping(self.spec.keeps, placed=self.images != "none")
         left: deque[Dataset] = deque()
         placed: Sequence[str] = ()
-        with fresh_folder(self.target, self.spec.resumes) as temporary:
+        with fresh_folder(self.target, self.spec.resumes, direct=not self.sidecar) as temporary:
             for paths in self._write(self._kept(parts, keeping, left), temporary):
                 part = left.popleft()
                 self._check_lossless(keeping)
@@ -156,6 +177,17 @@ class _Writing:
         if missing and self.images != "none":
             self.intake.note(f"{missing:,} of {done.images:,} images have no file; their annotations were written")
         return done
+
+    def _store(self, parts: Iterable[Dataset]) -> Written:
+        """Write to where there are no folders."""
+        keeping, left = Keeping(self.spec.keeps), deque[Dataset]()
+        data = joined(self._kept(parts, keeping, left))
+        self._check_lossless(keeping)
+        if self.spec.write is not None:
+            store = registry.load(self.spec.write, f"format {self.spec.name}", "all")
+            store(data, self.target, self.of_writer, overwrite=self.overwrite, **self.options)  # type: ignore[call-arg]  # a Store
+        self._check_lossless(keeping)
+        return self.done
 
     def _check_lossless(self, keeping: Keeping) -> None:
         done = self.done
@@ -262,6 +294,16 @@ def check_target(data: Dataset | None, target: Path, overwrite: bool, source: Pa
     Raises:
         ConfigError: if it is refused.
     """
+    spec = by_scheme(target)
+    if spec is not None:
+        if not overwrite and registry.load(spec.detect, f"format {spec.name}", "all")(target):
+            raise ConfigError(
+                f"{url_of(target)}: exists already. Choose another name, or pass --overwrite to replace it."
+            )
+        return
+    if source is not None and by_scheme(source):
+        source = None
+    target = target_of(target)
     place = target.resolve()
     new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not new and not overwrite:

@@ -10,11 +10,12 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from augsuite.dataset.members import Archive, Folder, Member
+from augsuite.dataset.urls import url_of
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PREFIX = re.compile(r"\.(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?=[/\\]|$)", re.IGNORECASE)
@@ -40,7 +41,7 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Mode, size and time; the time is the archive's."""
-        split = _split(self)
+        split = self.split()
         if split is None:
             found: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
             return found
@@ -69,11 +70,19 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
 
     def is_symlink(self) -> bool:
         """Whether it is a link; nothing in an archive is."""
-        return _split(self) is None and super().is_symlink()
+        return self.split() is None and super().is_symlink()
+
+    def split(self) -> tuple[Any, str] | None:
+        """What holds it, and the name there; None where it leads into no archive."""
+        return _split(self)
+
+    def look(self) -> bool:
+        """List anew what is there, where that was remembered; whether it is a remote place."""
+        return False
 
     def is_inside(self) -> bool:
         """Whether it leads into an archive."""
-        return _split(self) is not None
+        return self.split() is not None
 
     def _is(self, kind: Any) -> bool:
         try:
@@ -87,7 +96,7 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
 
     def iterdir(self) -> Iterator[ArchivePath]:
         """What a folder holds."""
-        split = _split(self)
+        split = self.split()
         listed = os.listdir(self) if split is None else list(_folder(self, *split))  # noqa: PTH208 - this is `iterdir`
         for name in listed:
             yield self / name
@@ -101,7 +110,7 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         newline: str | None = None,
     ) -> IO[Any]:
         """Open a file for reading."""
-        split = _split(self)
+        split = self.split()
         if split is None:
             opened: IO[Any] = super().open(mode, buffering, encoding, errors, newline)
             return opened
@@ -115,11 +124,12 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
 
     def read_bytes(self) -> bytes:
         """The content of a file."""
-        split = _split(self)
+        split = self.split()
         if split is None:
             return super().read_bytes()  # type: ignore[no-any-return]
         archive, name = split
-        return archive.read(_file(self, archive, name), str(self))
+        content: bytes = archive.read(_file(self, archive, name), str(self))
+        return content
 
     def resolve(self, strict: bool = False) -> ArchivePath:
         """Absolute, links on the way to the archive followed, without `..`."""
@@ -153,8 +163,17 @@ def _regex(pattern: str) -> str:
 
 
 def at(path: Path) -> Path:
-    """A path as `ArchivePath` where it leads to an archive or into one; otherwise the path itself."""
+    """A path as `ArchivePath` where it leads to an archive or into one, or as `RemotePath` where it is a URL; otherwise the path itself."""
     text = os.fspath(path)
+    if ":/" in text and not isinstance(path, ArchivePath) and (url := url_of(text)) is not None and "\0" not in text:
+        from augsuite.dataset.remote import RemotePath  # made of paths into archives
+
+        if url.scheme not in {"file", "local"}:
+            return RemotePath(path)
+        path = Path(url.rest if re.match("[A-Za-z]:", url.rest) else f"/{url.rest}")
+        text = os.fspath(path)
+    if isinstance(path, ArchivePath) and type(path) is not ArchivePath:
+        return path
     return ArchivePath(path) if _PREFIX.search(text) and "\0" not in text and _archive_of(text) else path
 
 
@@ -173,7 +192,7 @@ def names(folder: ArchivePath) -> tuple[list[str], list[str]]:
     Raises:
         OSError: if it is no folder.
     """
-    split = _split(folder)
+    split = folder.split()
     node: Folder = {} if split is None else _folder(folder, *split)
     shown = [(name, isinstance(below, dict)) for name, below in node.items() if not name.startswith(".")]
     return [name for name, is_folder in shown if is_folder], [name for name, is_folder in shown if not is_folder]
@@ -181,7 +200,7 @@ def names(folder: ArchivePath) -> tuple[list[str], list[str]]:
 
 def _below(folder: ArchivePath) -> Iterator[str]:
     """Everything below a folder, as paths from there."""
-    split = _split(folder)
+    split = folder.split()
     waiting: list[tuple[str, Folder]] = [] if split is None else [("", _folder(folder, *split))]
     while waiting:
         prefix, node = waiting.pop()
@@ -216,15 +235,26 @@ def _split(path: Path) -> tuple[Archive, str] | None:
 
 
 def _open(prefix: str, identity: tuple[int, ...]) -> Archive:
-    known = _opened.get(prefix)
+    return open_archive(prefix, identity, lambda: Archive(prefix))
+
+
+def open_archive(place: str, identity: tuple[int, ...], opener: Callable[[], Archive]) -> Archive:
+    """An archive out of the few that this process keeps open.
+
+    Args:
+        place: where it is.
+        identity: changes when the archive does.
+        opener: opens it anew.
+    """
+    known = _opened.get(place)
     if known is not None and known[0] == identity:
         return known[1]
     with _lock:
-        known = _opened.get(prefix)
+        known = _opened.get(place)
         if known is None or known[0] != identity:
-            known = (identity, Archive(prefix))
-            _opened[prefix] = known
-        _opened.move_to_end(prefix)
+            known = (identity, opener())
+            _opened[place] = known
+        _opened.move_to_end(place)
         while len(_opened) > _OPEN:
             _opened.popitem(last=False)
         return known[1]

@@ -28,6 +28,8 @@ from augsuite.dataset.disk import (
 from augsuite.dataset.finder import Finder, inside, tamed
 from augsuite.dataset.images import SUFFIXES, read_size
 from augsuite.dataset.progress import track
+from augsuite.dataset.remote import RemotePath
+from augsuite.dataset.remote_files import several
 from augsuite.dataset.tables import Dataset
 from augsuite.errors import DataError
 
@@ -119,6 +121,8 @@ def with_sizes(data: Dataset) -> Dataset:
     if not rows:
         return data
     sizes = data.images.sizes.copy()
-    for row in track(rows, "reading sizes"):
-        sizes[row] = read_size(data.path(int(row)))
+    paths = (data.path(int(row)) for row in rows)
+    found = several(read_size, paths) if isinstance(data.root, RemotePath) else map(read_size, paths)
+    for row, size in zip(track(rows, "reading sizes"), found, strict=True):
+        sizes[row] = size
     return replace(data, images=replace(data.images, sizes=sizes))

@@ -16,6 +16,7 @@ from augsuite.dataset.archives import ArchivePath
 from augsuite.dataset.disk import scan
 from augsuite.dataset.fence import Fence
 from augsuite.dataset.images import SUFFIXES
+from augsuite.dataset.urls import url_of
 from augsuite.errors import DataError
 
 
@@ -148,7 +149,7 @@ class Finder:
                         if file not in doubtful or self._holds(path):
                             return path
                         outside = True
-        if outside and self.allow_outside:
+        if outside and self.allow_outside and url_of(self.root) is None:
             return self._look_outside(name, _CASED_SUFFIXES if stem else ("",))
         return None if outside else ""
 

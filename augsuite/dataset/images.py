@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from augsuite.dataset import jpeg
 from augsuite.dataset.archives import at
-from augsuite.errors import DataError
+from augsuite.errors import ConfigError, DataError
 
 Image = NDArray[np.uint8]
 
@@ -182,7 +182,9 @@ def _is_jpeg(data: bytes) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    """One line that says which file, what is wrong with it, and what to do."""
+    """One line that says which file, what is wrong with it, and what to do; a place that cannot be reached is not the image's fault."""
+    if isinstance(error, ConfigError):
+        raise error
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such image file. Put it there, or remove its entry from the annotations.")
     if isinstance(error, PIL.Image.DecompressionBombWarning | PIL.Image.DecompressionBombError):

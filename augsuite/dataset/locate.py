@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import augsuite
-from augsuite.dataset.archives import at, descended
+from augsuite.dataset.archives import ArchivePath, at, descended
 from augsuite.dataset.files import entries
 from augsuite.errors import ConfigError, nearest
 
@@ -18,23 +18,29 @@ def locate(name: str | os.PathLike[str]) -> Path:
     """Find a dataset.
 
     Args:
-        name: a path; or, where nothing is there, the name of a folder in `AUGSUITE_DATA`, of a dataset that was fetched, or of a bundled
+        name: a path or URL, such as `s3://bucket/folder`; or, where nothing is there, the name of a folder in `AUGSUITE_DATA`, of a dataset that was fetched, or of a bundled
             one.
 
     Returns:
         An existing file or folder; an archive is a folder, and where it holds one folder alone, that.
 
     Raises:
-        ConfigError: if there is none; says the nearest name.
+        ConfigError: if there is none; says the nearest name. Of a URL: if it cannot be reached, or the dataset there is not whole.
+        MissingExtraError: if the package for a URL is not installed.
         DataError: if it is an archive that is damaged.
     """
     given = Path(name)
     try:
         given = at(given)
+        is_remote = isinstance(given, ArchivePath) and given.look()
         if given.exists():
             return descended(given)
     except (OSError, ValueError):  # too long, or a null character: no file can be called so
         raise ConfigError(f"{os.fspath(name)[:80]!r} cannot be a path or the name of a dataset.") from None
+    if is_remote:
+        raise ConfigError(
+            f"{given}: nothing is there. Check the address; a server that lists no folders needs the name of a file."
+        )
     known, others = named(), fetchable()
     text = os.fspath(name)
     if text in known:

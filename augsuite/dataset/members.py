@@ -12,15 +12,14 @@ import posixpath
 import stat
 import tarfile
 import tempfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import PureWindowsPath
 from typing import BinaryIO, NamedTuple, TypeAlias
 
-from augsuite.dataset.streams import CHUNK, Inflated, Slice
-from augsuite.errors import DataError
+from augsuite.dataset.streams import CHUNK, Inflated, LocalFile, Medium, Slice
+from augsuite.errors import AugsuiteError, DataError
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LOCAL_HEADER = 30  # bytes; then name and extra field, whose lengths stand in its last four
@@ -57,11 +56,13 @@ Folder: TypeAlias = "dict[str, Folder | Member]"
 class Archive:
     """An archive that is open for reading, by any number of threads, and by processes forked from this one."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, medium: Medium | None = None, kind: str = "") -> None:
         """Read the list of what an archive holds.
 
         Args:
-            path: a zip or tar file, by the suffix; a compressed tar file is first unpacked into a nameless temporary file.
+            path: a zip or tar file; a compressed tar file is first unpacked into a nameless temporary file.
+            medium: its bytes; those of the file of this path by default.
+            kind: a name that ends in its suffix; the path by default.
 
         Raises:
             OSError: if it cannot be read.
@@ -71,29 +72,22 @@ class Archive:
         self.tree: Folder = {}
         self._links: dict[str, str] = {}
         self._broken = ""  # why the rest of a tar file cannot be read
-        self._lock = threading.Lock()
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._medium = LocalFile(path) if medium is None else medium
         try:
-            found = os.fstat(self._descriptor)
-            self.modified = found.st_mtime_ns
-            self._size = found.st_size
-            if path.lower().endswith(".zip"):
+            self.modified = self._medium.modified
+            if (kind or path).lower().endswith(".zip"):
                 self._index_zip()
             else:
-                self._unpack()
+                self._unpack((kind or path).lower().rpartition(".")[2])
                 self._index_tar()
             self._resolve_links()
-        except DataError:
+        except AugsuiteError:
             raise
         except (MemoryError, Exception) as error:  # zipfile and tarfile raise whatever damaged bytes make them raise
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             said = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"{path}: damaged ({said}). Copy or download it again.") from error
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
 
     def find(self, name: str) -> Folder | Member | None:
         """The file or folder of a name with forward slashes; "" is the whole.
@@ -164,15 +158,7 @@ class Archive:
 
     def bytes_at(self, start: int, length: int) -> bytes:
         """Bytes of the archive, fewer where it ends before."""
-        length = max(min(length, self._size - start), 0)
-        if hasattr(os, "pread"):
-            data = os.pread(self._descriptor, length, start)
-            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), start + len(data))):
-                data += more  # one call reads 2 GiB at most
-            return data
-        with self._lock, os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(start)
-            return file.read(length)
+        return self._medium.bytes_at(start, length)
 
     def _check_size(self, member: Member, name: str) -> None:
         if member.size > max(_LARGE, member.packed * _RATIO):
@@ -189,7 +175,7 @@ class Archive:
 
     def _index_zip(self) -> None:
         links = []
-        with os.fdopen(os.dup(self._descriptor), "rb") as file, zipfile.ZipFile(file) as opened:
+        with self._medium.file() as file, zipfile.ZipFile(file) as opened:
             for info in opened.infolist():
                 name = info.orig_filename
                 if not (info.flag_bits & _UTF8 or name.isascii()):
@@ -209,26 +195,23 @@ class Archive:
             target = self.read(member._replace(size=min(member.size, CHUNK)), f"{self.path}/{name}")
             self._link(name, os.fsdecode(target))
 
-    def _unpack(self) -> None:
+    def _unpack(self, suffix: str) -> None:
         """Put a temporary file in place of a compressed tar file."""
-        suffix = self.path.lower().rpartition(".")[2]
         if suffix == "tar":
             return
         opener: Callable[[BinaryIO], BinaryIO] = {"z2": bz2.open, "xz": lzma.open}.get(suffix[-2:], gzip.open)  # type: ignore[assignment]
-        with os.fdopen(os.dup(self._descriptor), "rb") as file, tempfile.TemporaryFile() as unpacked:
+        with self._medium.file() as file, tempfile.TemporaryFile() as unpacked:
             length = 0
             with opener(file) as stream:
                 while chunk := stream.read(CHUNK):
                     length += len(chunk)
-                    self._check_size(Member(0, length, self._size), self.path)
+                    self._check_size(Member(0, length, self._medium.size), self.path)
                     unpacked.write(chunk)
             unpacked.flush()
-            os.close(self._descriptor)
-            self._descriptor = os.dup(unpacked.fileno())
-            self._size = length
+            self._medium = LocalFile(unpacked.fileno())
 
     def _index_tar(self) -> None:
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+        with self._medium.file() as file:
             file.seek(0)
             end = 0
             with tarfile.open(fileobj=file, mode="r:") as opened:
@@ -236,7 +219,7 @@ class Archive:
                     while (info := opened.next()) is not None:
                         opened.members = []  # type: ignore[attr-defined]  # or it would keep all of them
                         end = info.offset_data + (info.size if info.isreg() else 0)
-                        if end > self._size:
+                        if end > self._medium.size:
                             self._broken = (
                                 f"{self.path}: ends in the middle of {info.name!r}. Copy or download it again."
                             )

@@ -14,6 +14,8 @@ from pathlib import Path
 import filelock
 
 from augsuite.dataset.placing import Placing, place_images
+from augsuite.dataset.publishing import published, target_of
+from augsuite.dataset.remote import RemotePath
 from augsuite.errors import AugsuiteError, ConfigError, DataError
 
 __all__ = ["Placing", "fresh_folder", "place_images"]
@@ -22,19 +24,26 @@ _LONGEST = 200  # bytes of a name, which has 255 in most file systems, less what
 
 
 @contextlib.contextmanager
-def fresh_folder(target: Path, resumes: str = "") -> Iterator[Path]:
+def fresh_folder(target: Path, resumes: str = "", *, direct: bool = True) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place at the end, and vanishes on an error.
 
     What an earlier run for the same target left behind, because it was killed, is removed first.
 
     Args:
-        target: the folder to make; one that exists is exchanged in one step (where the system can) and then deleted.
+        target: the folder to make; one that exists is exchanged in one step (where the system can) and then deleted. A URL is published
+            as `augsuite.dataset.publishing` says.
         resumes: the name of a file or folder by which whoever writes knows what is finished. A temporary folder that has it is not removed, neither on an error nor when left behind: the next run for the same target is given it, and must look for itself
             what of it still fits.
+        direct: let image files that `place_images` places go straight to a URL, so that they never lie in the temporary folder.
 
     Raises:
         ConfigError: if the place cannot be written, or another process is writing it.
     """
+    target = target_of(target)
+    if isinstance(target, RemotePath):
+        with published(target, direct=direct) as temporary:
+            yield temporary
+        return
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

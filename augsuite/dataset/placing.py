@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +17,15 @@ from augsuite.dataset.checks import Intake
 from augsuite.dataset.files import inside
 from augsuite.dataset.images import check_readable
 from augsuite.dataset.progress import track
+from augsuite.dataset.publishing import Upload, uploading
+from augsuite.dataset.remote import RemotePath
+from augsuite.dataset.remote_files import several
 from augsuite.dataset.tables import Dataset
-from augsuite.errors import DataError, PluginError
+from augsuite.errors import ConfigError, DataError, PluginError
 
 Placing = Literal["copy", "hardlink", "symlink", "none"]
 
+_noting = threading.Lock()
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,17 +62,13 @@ def place_images(
         if progress:
             progress(len(data))
         return missing
-    made: set[str] = set()
-    for row, path in enumerate(track(paths, "placing images")):
-        if path and files[row]:
-            target = os.path.join(folder, path)  # noqa: PTH118 - once for each image
-            parent = os.path.dirname(target)  # noqa: PTH120 - as above
-            if parent not in made:
-                os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as above
-                made.add(parent)
-            source = data.path(row)
-            _check(source, intake)
-            _place(source, target, how)
+    upload = uploading(folder)
+    if upload is not None and how != "copy":
+        raise ConfigError(f"images cannot be placed by {how} on another machine. Use --images copy.")
+    wanted = [(data.path(row), path) for row, path in enumerate(paths) if path and files[row]]
+    if progress and len(wanted) < len(paths):
+        progress(len(paths) - len(wanted))
+    for _ in _placed(track(wanted, "placing images"), folder, how, intake, upload):
         if progress:
             progress(1)
     return missing
@@ -105,6 +108,45 @@ def _is_plain(paths: Sequence[str]) -> bool:
     return text.count("\0") == len(paths) and not any(mark in text for mark in ("/.", "//", "/\0", "\\", ":"))
 
 
+def _placed(
+    wanted: Iterable[tuple[Path, str]], folder: Path, how: Placing, intake: Intake, upload: Upload | None
+) -> Iterator[None]:
+    """Place each image; those that come from another machine or go there several at once."""
+    made: set[str] = set()
+    taken: set[str] = set()
+
+    def place(source: Path, path: str) -> None:
+        _check(source, intake)
+        _place(source, os.path.join(folder, path), how)  # noqa: PTH118 - once for each image
+
+    def prepared() -> Iterator[tuple[Path, str]]:
+        for source, path in wanted:
+            parent = os.path.dirname(os.path.join(folder, path))  # noqa: PTH118, PTH120 - as above
+            if parent not in made:
+                os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as above
+                made.add(parent)
+            yield source, path
+
+    if upload is not None:
+        for source, path in wanted:
+            if path in taken or os.path.lexists(os.path.join(folder, path)):  # noqa: PTH118 - as above
+                raise _would_replace(path)
+            taken.add(path)
+            upload.put(path, partial(_content, source, intake))
+            yield
+        return
+    first = next(items := prepared(), None)
+    if first is None:
+        return
+    items = chain([first], items)
+    if isinstance(first[0], RemotePath):
+        yield from several(lambda item: place(*item), items)
+    else:
+        for source, path in items:
+            place(source, path)
+            yield
+
+
 def _check(source: Path, intake: Intake) -> None:
     try:
         check_readable(source)
@@ -113,16 +155,38 @@ def _check(source: Path, intake: Intake) -> None:
             return  # placing it says what is wrong
         if not intake.skip_invalid:
             raise DataError(f"{error} Or pass --skip-invalid to pass the file on as it is.") from error
-        intake.note(f"{error} Passed on as it is.")
+        with _noting:
+            intake.note(f"{error} Passed on as it is.")
+
+
+def _content(source: Path, intake: Intake) -> bytes | Path:
+    """An image on its way to another machine."""
+    _check(source, intake)
+    if not isinstance(source, ArchivePath):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise _unplaced(source, "copy", error) from error
+
+
+def _would_replace(path: str) -> DataError:
+    return DataError(f"image {os.path.basename(path)!r} would replace another file of the output. Rename it.")  # noqa: PTH119 - a string
+
+
+def _unplaced(source: Path, how: Placing, error: OSError) -> DataError:
+    advice = "Use --images copy." if how != "copy" else "Put the image there, or pass --images none."
+    return DataError(f"{source}: cannot be placed by {how} ({error.strerror}). {advice}")
 
 
 def _place(source: Path, target: str, how: Placing) -> None:
     if os.path.lexists(target):
-        raise DataError(f"image {os.path.basename(target)!r} would replace another file of the output. Rename it.")  # noqa: PTH119 - a string
+        raise _would_replace(target)
     packed = isinstance(source, ArchivePath)
     try:
         if packed and how != "copy":
-            raise OSError(errno.EXDEV, "it lies in an archive", os.fspath(source))
+            where = "on another machine" if isinstance(source, RemotePath) else "in an archive"
+            raise OSError(errno.EXDEV, f"it lies {where}", os.fspath(source))
         if packed:
             with source.open("rb") as opened, open(target, "wb") as written:  # noqa: PTH123 - a string
                 shutil.copyfileobj(opened, written, 1 << 20)
@@ -135,5 +199,4 @@ def _place(source: Path, target: str, how: Placing) -> None:
     except OSError as error:
         if error.errno in _FULL:
             raise
-        advice = "Use --images copy." if how != "copy" else "Put the image there, or pass --images none."
-        raise DataError(f"{source}: cannot be placed by {how} ({error.strerror}). {advice}") from error
+        raise _unplaced(source, how, error) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
@@ -15,10 +16,78 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20  # bytes
 
 
-class Slice(io.RawIOBase):
-    """A file that lies in an archive as it is."""
+class Bytes(Protocol):
+    """What gives bytes at a place."""
 
-    def __init__(self, archive: Archive, start: int, size: int) -> None:
+    def bytes_at(self, start: int, length: int) -> bytes:
+        """Bytes from `start`, fewer where it ends before."""
+
+
+class Medium(Bytes, Protocol):
+    """What an archive is read from, by any number of threads.
+
+    Attributes:
+        size: bytes.
+        modified: when, in nanoseconds since 1970.
+    """
+
+    size: int
+    modified: int
+
+    def file(self) -> BinaryIO:
+        """The same as a file that is open for reading."""
+
+
+class LocalFile:
+    """A file of this machine that stays open; also for processes forked from this one.
+
+    Attributes:
+        size: bytes.
+        modified: when, in nanoseconds since 1970.
+    """
+
+    def __init__(self, file: str | int) -> None:
+        """Open a file.
+
+        Args:
+            file: its path, or the descriptor of one that is open, which the caller still closes.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        self._lock = threading.Lock()
+        self._descriptor = (
+            os.dup(file) if isinstance(file, int) else os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        )
+        found = os.fstat(self._descriptor)
+        self.size = found.st_size
+        self.modified = found.st_mtime_ns
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def file(self) -> BinaryIO:
+        """The same as a file that is open for reading; its place is that of all such files."""
+        return os.fdopen(os.dup(self._descriptor), "rb")
+
+    def bytes_at(self, start: int, length: int) -> bytes:
+        """Bytes of the file, fewer where it ends before."""
+        length = max(min(length, self.size - start), 0)
+        if hasattr(os, "pread"):
+            data = os.pread(self._descriptor, length, start)
+            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), start + len(data))):
+                data += more  # one call reads 2 GiB at most
+            return data
+        with self._lock, self.file() as file:
+            file.seek(start)
+            return file.read(length)
+
+
+class Slice(io.RawIOBase):
+    """A file that lies in an archive, or another place of bytes, as it is."""
+
+    def __init__(self, archive: Bytes, start: int, size: int) -> None:
         self._archive, self._start, self._size, self._position = archive, start, size, 0
 
     def readable(self) -> bool:

@@ -1,0 +1,176 @@
+"""Paths to remote places: `s3://bucket/folder` is read like any folder, and nothing is downloaded that is not needed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import posixpath
+import re
+import stat
+from pathlib import Path
+from typing import IO, Any
+
+from augsuite.dataset.archives import ArchivePath, open_archive
+from augsuite.dataset.members import Archive
+from augsuite.dataset.remote_files import Blocks
+from augsuite.dataset.remote_tree import Tree, tree_of
+from augsuite.dataset.stores import Entry, redacted
+from augsuite.dataset.urls import Url, url_of
+
+_PREFIX = re.compile(r"\.(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?:\?[^/]*)?(?=/|$)", re.IGNORECASE)
+
+
+class RemotePath(ArchivePath):
+    """A path on another machine, or into an archive there; it is read-only, and answers like the folders and files of this one.
+
+    As text for people it is the URL without what is secret in it; `os.fspath` gives the whole. It pickles as the URL, together with
+    where the listing is kept by which this process knows the place.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return redacted(os.fspath(self))
+
+    def __fspath__(self) -> str:
+        url = self.url
+        return super().__str__() if url is None else str(url)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        url = self.url
+        if url is None:
+            return type(self), (super().__str__(),)
+        tree, path = tree_of(url)
+        return _restored, (str(url), tree.kept_listing(path))
+
+    @property
+    def url(self) -> Url | None:
+        """The URL; None where a name that leads to this machine was appended."""
+        return url_of(super().__str__())
+
+    def is_inside(self) -> bool:
+        """Yes: what a remote place holds is a part of it."""
+        return self.url is not None
+
+    def split(self) -> tuple[Tree | Archive, str] | None:
+        """What holds it, and the name there."""
+        url = self.url
+        if url is None:
+            return super().split()
+        tree, path = tree_of(url)
+        if "/.." in f"/{path}":
+            path = posixpath.normpath(path)
+        for found in _PREFIX.finditer(path):
+            prefix = path[: found.end()]
+            node = tree.find(prefix)
+            if isinstance(node, Entry):
+                place = f"{url.scheme}://{tree.store.place.rest}/{prefix}"
+                archive = open_archive(
+                    place,
+                    (node.size or 0, hash(node.version)),
+                    lambda prefix=prefix, place=place, node=node: Archive(  # type: ignore[misc]
+                        redacted(place), Blocks(tree.store, tree.cache, prefix, node), kind=prefix.partition("?")[0]
+                    ),
+                )
+                return archive, path[found.end() + 1 :]
+        return tree, path
+
+    def _entry(self) -> tuple[Tree, str, Entry] | None:
+        """The file that it is by itself, an archive included; None for a folder or what an archive holds."""
+        url = self.url
+        if url is None:
+            return None
+        tree, path = tree_of(url)
+        node = tree.find(posixpath.normpath(path) if "/.." in f"/{path}" else path)
+        return (tree, path, node) if isinstance(node, Entry) else None
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Mode, size and time."""
+        found = self._entry()
+        if found is None or _PREFIX.search(found[1]):
+            result: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
+            return result
+        entry = found[2]
+        identity = hash((os.fspath(self), entry.version))
+        return os.stat_result(
+            (
+                stat.S_IFREG | 0o444,
+                identity,
+                0,
+                1,
+                0,
+                0,
+                entry.size or 0,
+                entry.modified,
+                entry.modified,
+                entry.modified,
+            )
+        )
+
+    def is_file(self, **_: Any) -> bool:
+        """Whether it is a file; an archive is one, and a folder as well."""
+        return self._entry() is not None or super().is_file()
+
+    def open(
+        self,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Open a file for reading; only what is read of it is fetched."""
+        found = self._entry()
+        if found is None:
+            return super().open(mode, buffering, encoding, errors, newline)
+        if set(mode) - set("rbt"):
+            raise OSError(errno.EROFS, "A remote file is read-only", str(self))
+        file = found[0].open(*found[1:])
+        return file if "b" in mode else io.TextIOWrapper(file, encoding or "utf-8", errors, newline)
+
+    def read_bytes(self) -> bytes:
+        """The content of a file."""
+        found = self._entry()
+        return super().read_bytes() if found is None else found[0].read(*found[1:])
+
+    def resolve(self, strict: bool = False) -> RemotePath:
+        """The same, without `..`."""
+        url = self.url
+        if url is None:
+            return super().resolve(strict)
+        host, _, path = url.rest.partition("/")
+        path = posixpath.normpath("/" + path).lstrip("/")
+        resolved = type(self)(f"{url.scheme}://{host}/{path}")
+        if strict:
+            resolved.stat()
+        return resolved
+
+    def absolute(self) -> RemotePath:
+        """Itself: a URL is never relative."""
+        return self if self.url is not None else super().absolute()
+
+    def look(self) -> bool:
+        """List what lies here anew; see `Tree.look`.
+
+        Raises:
+            ConfigError: if the place cannot be reached, or holds a dataset that is not whole.
+        """
+        url = self.url
+        if url is None:
+            return False
+        tree, path = tree_of(url)
+        archive = _PREFIX.search(path)
+        if archive:
+            tree.forget(path[: archive.end()])
+            if isinstance(tree.find(path[: archive.end()]), Entry):
+                path = path[: archive.end()]
+        tree.look(path)
+        return True
+
+
+def _restored(url: str, listing: tuple[str, str] | None) -> Path:
+    path = RemotePath(url)
+    if listing is not None and path.url is not None:
+        tree_of(path.url)[0].adopt(*listing)
+    return path
