@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast, get_args
 
@@ -14,7 +15,8 @@ import augsuite
 from augsuite import conversion, registry
 from augsuite.augment.offline import Encoding, augmented
 from augsuite.augment.policies import policy as find_policy
-from augsuite.commands.console import progress
+from augsuite.commands.console import json_option, print_json, progress
+from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.locate import locate
 from augsuite.errors import ConfigError, nearest
@@ -42,6 +44,8 @@ from augsuite.errors import ConfigError, nearest
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 @reading_options
+@engine_options
+@json_option
 def augment(
     dataset: Path,
     target: Path,
@@ -54,13 +58,16 @@ def augment(
     image_format: str,
     overwrite: bool,
     reading: Reading,
+    chosen: Chosen,
+    as_json: bool,
 ) -> None:
     """Write DATASET with augmented copies of its images to the folder DST, whole or not at all."""
     started = time.perf_counter()
     steps = find_policy(policy)
     registry.find("format", registry.default().formats(), target_format)
     conversion.check_target(None, target, overwrite, locate(dataset))  # before all images are rendered
-    data = reading(dataset)
+    with chosen.at_work(dataset):
+        data = reading(dataset)
     rows = _rows_of(data, splits)
     place = target.resolve().parent
     try:
@@ -68,7 +75,7 @@ def augment(
         rendered = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=place)
     except OSError as error:
         raise ConfigError(f"{place}: cannot be written ({error.strerror}). Choose another place.") from error
-    with rendered as folder, progress() as display:
+    with rendered as folder, progress() as display, chosen.at_work(dataset, place):
         task = display.add_task("augmenting", total=len(rows) * copies)
         result, losses = augmented(
             data,
@@ -90,11 +97,30 @@ def augment(
     boxes = int(result.annotations.is_box.sum())
     labels = len(result.annotations) - boxes
     counted = [f"{boxes:,} boxes"] * bool(boxes or not labels) + [f"{labels:,} image labels"] * bool(labels)
-    lost = ", ".join(conversion.describe(losses, result))
+    lost = conversion.describe(losses, result)
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(
+            {
+                "target": str(target),
+                "format": target_format,
+                "policy": steps.name,
+                "augmented": len(rows) * copies,
+                "images": len(result),
+                "boxes": boxes,
+                "image_labels": labels,
+                "losses": dict(losses),
+                "lost": lost,
+                "retried": [asdict(each) for each in chosen.retried],
+                "seconds": seconds,
+            }
+        )
+        return
     click.echo(
         f"{dataset} -> {target}   {len(rows):,} images x {copies} by {steps.name}   {len(result):,} images   "
-        f"{'   '.join(counted)}   {time.perf_counter() - started:.1f} s" + (f"   lost: {lost}" if lost else "")
+        f"{'   '.join(counted)}   {seconds:.1f} s" + (f"   lost: {', '.join(lost)}" if lost else "")
     )
+    chosen.tell()
 
 
 def _rows_of(data: augsuite.Dataset, splits: tuple[str, ...]) -> list[int]:

@@ -105,6 +105,11 @@ class Watch:
             self._say(line + (f"   {left}" if left and self._bars is None else ""))
             self._update()
 
+    def tell_again(self, run: Run, error: str) -> None:
+        """Show that a run is tried again."""
+        with self._lock:
+            self._say(f"tried again: {run.arm} seed {run.seed}: {error}")
+
     def _shown(self) -> Group:
         parts = [] if self._bars is None else [self._bars]
         return Group(self._partial.table(), *parts)

@@ -10,6 +10,7 @@ import click
 
 from augsuite import registry
 from augsuite.commands.console import json_option
+from augsuite.commands.engine import Chosen, address_option
 from augsuite.commands.study_shown import part, print_summary
 
 store_option = click.option(
@@ -28,8 +29,12 @@ store_option = click.option(
     "--gpus", type=click.FloatRange(min=0), help="GPUs for each run; 0.5 puts two on one. One by default, if any."
 )
 @click.option(
-    "--engine", default="local", show_default=True, help="Where the runs are trained: `local`, `inline`, a plugin's."
+    "--engine",
+    default="local",
+    show_default=True,
+    help="Where the runs are trained: `local`, `inline`, `ray`, a plugin's engine.",
 )
+@address_option
 @click.option(
     "--until",
     type=click.FloatRange(min=0, min_open=True),
@@ -51,6 +56,7 @@ def run(
     workers: int | None,
     gpus: float | None,
     engine: str,
+    ray_address: str | None,
     until: float | None,
     max_seeds: int,
     retry_failed: bool,
@@ -62,10 +68,11 @@ def run(
     continue. Ends with status 1 if a run failed.
     """
     from augsuite.commands.study_progress import Watch
+    from augsuite.dataset.parallel import Retried
     from augsuite.study.file import load
     from augsuite.study.scheduler import add_seeds, execute, needs, prepare
     from augsuite.study.sequential import next_seeds
-    from augsuite.study.store import Store, place_of
+    from augsuite.study.store import Run, Store, place_of
 
     # Before hours of training, not after: everything that the end needs.
     summarize, write_report = part("summary:summarize"), part("report:write_report")
@@ -75,10 +82,16 @@ def run(
     command = shlex.join(["augsuite", *sys.argv[1:]])
     state, work = prepare(asked, folder, command, place_of(folder, out, store), until)
     results, resources = Store(folder), needs(asked, gpus)
-    with Watch(state, results) as watch:
+    chosen = Chosen(engine, workers or asked.workers, ray_address)
+    with chosen.connected(), Watch(state, results) as watch:
+
+        def again(run: Run, error: str) -> None:
+            chosen.retried.append(Retried(f"{run.arm} seed {run.seed}", error))
+            watch.tell_again(run, error)
+
         runs = state.runs
         while runs:
-            for outcome in execute(runs, work, engine, workers or asked.workers, resources, retry_failed):
+            for outcome in execute(runs, work, engine, chosen.workers, resources, retry_failed, again):
                 watch.tell(outcome)
             more = {} if until is None else next_seeds(summarize(state, results), until, max_seeds)
             before = len(state.runs)
@@ -86,7 +99,7 @@ def run(
             runs = state.runs[before:]
             watch.expect(runs)
     summary = summarize(state, results, asked.val)
-    print_summary(summary, as_json)
+    print_summary(summary, as_json, chosen.retried)
     path = write_report(summary, results, asked)
     if not as_json:
         click.echo(f"report: {path}\nlook: {shlex.join(['augsuite', 'view', str(folder)])}")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from augsuite import registry
 from augsuite.commands.console import json_option, print_json, print_table
 from augsuite.spec import Ref
 
 if TYPE_CHECKING:
+    from augsuite.dataset.parallel import Retried
     from augsuite.study.summary import Summary
 
 
@@ -35,10 +39,17 @@ def part(target: str) -> Any:
     return registry.load(part, "augsuite study", "train")
 
 
-def print_summary(summary: Summary, as_json: bool) -> None:
-    """Print what a study found so far: the table on stdout, what failed on stderr."""
+def print_summary(summary: Summary, as_json: bool, retried: Sequence[Retried] | None = None) -> None:
+    """Print what a study found so far: the table on stdout, what failed on stderr.
+
+    Args:
+        summary: what it found.
+        as_json: print JSON in place of the table.
+        retried: runs that were tried again just now, for the JSON; None where nothing was run.
+    """
     if as_json:
-        print_json(summary)
+        more = {} if retried is None else {"retried": [asdict(each) for each in retried]}
+        print_json({**msgspec.to_builtins(summary), **more})
         return
     headings, rows = part("summary:table")(summary)
     print_table(headings, rows, right=frozenset({1, headings.index("seeds"), headings.index("ms/image")}))

@@ -31,12 +31,10 @@ class Retried:
     Attributes:
         what: the function, and which of its pieces.
         error: what ended the process, in one line.
-        attempts: how many it had taken by then.
     """
 
     what: str
     error: str
-    attempts: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,8 @@ def mapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Re
         return
 
     def told(piece: tuple[int, Item], error: Exception, attempts: int) -> None:
-        crew.retried.append(Retried(f"{_name(work)}, piece {piece[0] + 1}", str(error), attempts))
+        del attempts  # each is told of
+        crew.retried.append(Retried(f"{_name(work)}, piece {piece[0] + 1}", str(error)))
 
     fenced = _Fenced(work, current(), crew.folders)
     answers = crew.engine(fenced, enumerate(items), crew.workers, ordered=True, retries=RETRIES, told=told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from augsuite.study.session import Decoded, fits_memory
 from augsuite.study.store import Looked, Run, State, Store
 from augsuite.study.worker import Failure, Work
 
+_RETRIES = 2  # of a run whose machine left the cluster; on one machine a process dies of its own work, and would again
 _STOPPED = {signal.SIGTERM, signal.SIGINT}  # how a person or a cluster ends a process: that says nothing about the run
 
 
@@ -125,6 +126,7 @@ def execute(
     workers: int | None = None,
     resources: Resources = ONE_CORE,
     retry_failed: bool = False,
+    told: Callable[[Run, str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Train those runs of a study that have no record yet.
 
@@ -135,6 +137,7 @@ def execute(
         workers: how many at once; as many as there is room for, where nothing is said.
         resources: what each run needs.
         retry_failed: whether to try again what failed before. What was merely killed or stopped goes on in any case.
+        told: hears of each run that is trained again, from its checkpoint, as the machine of a cluster was lost with it; and why.
 
     Yields:
         First the runs whose records are there, then the others as they end. Arms that come to the same share their runs. A run
@@ -144,6 +147,7 @@ def execute(
         ConfigError: for an unknown engine, or one without room for a run.
     """
     start = choice.load(engine)
+    retries = _RETRIES if choice.find(engine).cluster else 0
     store = Runs(work.store)
     entries = store.entries(run.digest for run in runs)
     missing: dict[str, list[Run]] = {}
@@ -156,10 +160,15 @@ def execute(
         else:
             missing.setdefault(run.digest, []).append(run)
 
+    def again(run: Run, error: Exception, attempts: int) -> None:
+        del attempts
+        if told is not None:
+            told(run, registry.one_line(error))
+
     todo = [same[0] for same in missing.values()]
     for attempt in (work, work.waiting()):
         busy: list[Run] = []
-        for run, answer in start(attempt, todo, workers, resources) if todo else ():
+        for run, answer in start(attempt, todo, workers, resources, retries=retries, told=again) if todo else ():
             if answer is None:
                 busy.append(run)
                 continue

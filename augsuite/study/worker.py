@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import traceback
@@ -62,6 +63,12 @@ class Work:
     imports: tuple[str, ...] = ()
     decoded: Decoded = field(default_factory=Decoded)
     wait: bool = False
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """See `augsuite.engines.Engine`."""
+        roots = (self.store, self.train.root, self.val.root)
+        return tuple(dict.fromkeys(os.fspath(root) for root in roots if os.path.isdir(root)))  # noqa: PTH112 - may be a URL
 
     def waiting(self) -> Work:
         """The same, waiting."""

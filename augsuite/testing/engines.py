@@ -126,6 +126,7 @@ def _check_results(name: str, engine: Engine, folder: Path, most: int) -> None:
     order = [item for item, _ in engine(work, naps, most, ordered=True)]
     demand(order == naps, f"{name}: with ordered=True items come in another order")
     array = np.arange(200_000, dtype=np.float64)
+    answer: Any
     ((_, answer),) = engine(work, [("add", array.copy())], 1)
     demand(isinstance(answer, np.ndarray), f"{name}: work cannot change the arrays of its item: {answer}")
     demand(np.array_equal(answer, array + 1), f"{name}: an array comes back changed")
