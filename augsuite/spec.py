@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from augsuite import engines, protocols
+    from augsuite.engines import together
 
 T = TypeVar("T")
 
@@ -81,6 +82,9 @@ class FormatSpec:
         options: what reader and writer take beyond a path.
         read_parts: reads it in parts, in memory that does not grow with the dataset; None where it is read as a whole only.
         write_parts: writes it from parts, in memory that does not grow; it takes the place of `write`.
+        scheme: of a format whose datasets are no files: they are called `<scheme>://<name>`, and `detect` says whether one is there. Empty
+            for all others.
+        store: writes it where it has a scheme; it takes the place of `write`.
         resumes: for a writer that goes on where an earlier one was killed, the name of the file or folder by which it knows what is
             finished; "" for one that begins anew. See `augsuite.protocols.WriteParts`.
     """
@@ -95,12 +99,14 @@ class FormatSpec:
     options: tuple[OptionSpec, ...] = ()
     read_parts: Ref[protocols.ReadParts] | None = None
     write_parts: Ref[protocols.WriteParts] | None = None
+    scheme: str = ""
+    store: Ref[protocols.Store] | None = None
     resumes: str = ""
 
     @property
     def writable(self) -> bool:
         """Whether it can be written."""
-        return self.write is not None or self.write_parts is not None
+        return any(ref is not None for ref in (self.write, self.write_parts, self.store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,7 @@ class EngineSpec:
         run: runs work items; see `augsuite.engines.Engine`.
         extra: the extra of this distribution that it needs.
         cluster: whether items may run on other machines: there they see shared files only, and a machine may vanish.
+        train: runs several processes of one job, as `torchrun` does; see `augsuite.engines.together.RunTogether`. None where it cannot.
     """
 
     name: str
@@ -227,6 +234,7 @@ class EngineSpec:
     run: Ref[engines.Engine]
     extra: str = "all"
     cluster: bool = False
+    train: Ref[together.RunTogether] | None = None
 
 
 @dataclass(frozen=True, slots=True)

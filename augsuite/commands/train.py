@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.commands.engine import Chosen, address_option
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.errors import ConfigError
 
@@ -56,6 +57,15 @@ _LINE_S = 10.0
     show_default=True,
     help="Draw predictions on so many validation images.",
 )
+@click.option("--engine", metavar="ENGINE", help="Train in processes of an engine, such as `ray`, instead of this one.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="With --engine: how many train together.",
+)
+@address_option
 @click.option("--find-lr", is_flag=True, help="Find a learning rate instead: leaves lr.json and lr.svg in the folder.")
 @json_option
 def train(
@@ -72,6 +82,9 @@ def train(
     trackers: tuple[str, ...],
     workers: int,
     draw: int,
+    engine: str | None,
+    processes: int,
+    ray_address: str | None,
     find_lr: bool,
     as_json: bool,
 ) -> None:
@@ -80,19 +93,22 @@ def train(
     The weights, the predictions and the curves are left in the folder of the run. A run that was killed goes on where it was when the
     same command is given again.
 
-    Several GPUs, or processes: torchrun --nproc-per-node 2 -m augsuite train ...
+    Several GPUs, or processes: torchrun --nproc-per-node 2 -m augsuite train ... On a Ray cluster: --engine ray --processes 2.
     """
     from augsuite import registry
     from augsuite.augment.policies import policy
     from augsuite.study.session import CHECKPOINT, find_rate, settings_of, train_once
-    from augsuite.training import processes
+    from augsuite.study.together import Training, train_together
+    from augsuite.training import processes as group
 
+    if engine is not None and (find_lr or group.world() > 1):
+        raise ConfigError(f"--engine {engine} does not go with {'--find-lr' if find_lr else 'torchrun'}.")
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     config = parse_settings(pairs)
     settings_of(trainer, config)  # before any file is read
     registry.load(spec.train, f"trainer {trainer}", spec.extra)  # and so is a package missed
     chosen = policy(policy_name)
-    main = processes.rank() == 0
+    main = group.rank() == 0
     name = f"{trainer}-{Path(dataset).name}-{chosen.name}-{seed}"
     folder = run_folder(out, name, check=main)
     parts, said = divide_data(dataset, reading, val, split, split_seed)
@@ -103,6 +119,10 @@ def train(
         with Shown(f"{trainer} on {Path(dataset).name}", spec.metric, silent=not main) as shown:
             if find_lr:
                 result = find_rate(trainer, config, parts[0], chosen, seed, folder, progress=shown, workers=workers)
+            elif engine is not None:
+                run = Training(trainer, config, *parts, chosen, seed, folder.resolve(), trackers, workers, draw)
+                with Chosen(engine, address=ray_address).connected():
+                    result = train_together(run, engine, processes, shown)
             else:
                 result = train_once(
                     trainer, config, *parts, chosen, seed, folder, trackers, progress=shown, workers=workers, draw=draw

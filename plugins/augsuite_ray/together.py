@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ Result = TypeVar("Result")
 
 _BEGINNINGS = 4  # of all processes
 _LOOK_S = 0.2
+_PATIENCE_S = 5.0
 
 
 def run(
@@ -93,7 +95,7 @@ class Board:
     def __init__(self) -> None:
         self._said: list[bytes] = []
         self._answer: bytes | None = None
-        self._began = 0
+        self._began = self._ended = 0
 
     def begin(self, rank: int) -> bool:
         """Whether there is something to do: not after an error that no new attempt would cure."""
@@ -115,8 +117,13 @@ class Board:
 
     def end(self, packed: bytes) -> None:
         """Take the answer; the first counts."""
+        self._ended += 1
         if self._answer is None:
             self._answer = packed
+
+    def failed(self) -> int:
+        """How many processes ended by an error, where one did."""
+        return self._ended
 
     def answer(self) -> bytes | None:
         """Whether the job came to an end, and its result or error; None where it did not."""
@@ -139,9 +146,24 @@ def _one(board: Any, packed: bytes) -> None:
         result = cloudpickle.loads(job)(tell)
     except AugsuiteError as error:  # any other may be what a lost neighbour looks like: Ray begins anew
         ray.get(board.end.remote(cloudpickle.dumps((False, travelling(error)))))
-        raise
+        _wait_for_others(board)
+        return
     if rank == 0:
         ray.get(board.end.remote(cloudpickle.dumps((True, result))))
+
+
+def _wait_for_others(board: Any) -> None:
+    """Wait for the same error in the other processes; those that have none wait for this one, and only Ray can end them.
+
+    Raises:
+        RuntimeError: if they do not come.
+    """
+    world = ray.train.get_context().get_world_size()
+    until = time.monotonic() + _PATIENCE_S
+    while ray.get(board.failed.remote()) < world:
+        if time.monotonic() > until:
+            raise RuntimeError("an error ended one process and not the others")
+        time.sleep(_LOOK_S)
 
 
 @contextlib.contextmanager
