@@ -12,15 +12,15 @@ from augsuite import registry
 from augsuite.dataset import Dataset, Intake, checked, sidecars
 from augsuite.dataset.fence import fenced
 from augsuite.dataset.files import with_tame_names
-from augsuite.dataset.locate import locate
 from augsuite.dataset.parallel import Retried
 from augsuite.dataset.placing import Placing
-from augsuite.detection import check_options, detect, find_format, options_of
+from augsuite.dataset.urls import Url, url_of
+from augsuite.detection import by_scheme, check_options, detect, find_format, find_place, options_of
 from augsuite.engines.choice import at_work
 from augsuite.errors import ConfigError, nearest
 from augsuite.protocols import Losses
 from augsuite.spec import FormatSpec
-from augsuite.writing import PLACINGS, check_target, describe, writable, write, write_parts
+from augsuite.writing import PLACINGS, check_target, describe, target_in, writable, write, write_parts
 
 __all__ = ["PLACINGS", "Conversion", "check_target", "convert", "describe", "detect", "read", "read_as", "write"]
 
@@ -32,7 +32,7 @@ class Conversion:
     Attributes:
         source_format: the format read.
         target_format: the format written.
-        target: the folder written.
+        target: the folder written, or the URL.
         images: how many images it holds.
         boxes: how many boxes.
         image_labels: how many labels of whole images.
@@ -46,7 +46,7 @@ class Conversion:
 
     source_format: str
     target_format: str
-    target: Path
+    target: Path | Url | None
     images: int
     boxes: int
     image_labels: int
@@ -70,7 +70,8 @@ def read(
     """Read a dataset.
 
     Args:
-        path: a file or folder; or the name of a bundled dataset, or of a folder in `AUGSUITE_DATA`.
+        path: a file or folder; or the name of a bundled dataset, or of a folder in `AUGSUITE_DATA`; or `<scheme>://<name>` of a format
+            whose datasets are no files.
         format: its format, by name or declaration; detected where it is None.
         skip_invalid: leave invalid rows out instead of stopping at the first.
         allow_outside: let names and links lead to image files outside the dataset's folder.
@@ -91,13 +92,15 @@ def read_as(
     path: str | os.PathLike[str], source_format: str | FormatSpec | None, intake: Intake, options: Mapping[str, str]
 ) -> Dataset:
     """As `read`, with the options as a mapping: their names may be whatever a user typed."""
-    found = locate(path)
+    found = find_place(path, source_format)
     return _read(found, find_format(source_format) if source_format else detect(found), intake, options)
 
 
 def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, str]) -> Dataset:
     check_options(spec, "read", options)
     reader = registry.load(spec.read, f"format {spec.name}", "all")
+    if spec.scheme:
+        return checked(reader(path, intake, **options), str(url_of(path)))
     with fenced(path, allow_outside=intake.allow_outside):
         data = _checked(reader(path, intake, **options), path, intake)
         beside = sidecars.find(path)
@@ -106,7 +109,7 @@ def _read(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, st
 
 def _read_parts(path: Path, spec: FormatSpec, intake: Intake, options: Mapping[str, str]) -> Iterator[Dataset]:
     check_options(spec, "read", options)
-    if sidecars.find(path):
+    if not spec.scheme and sidecars.find(path):
         raise ConfigError(f"{path}: has a sidecar, which cannot be streamed. Drop --stream, or move the sidecar away.")
     if spec.read_parts is not None:
         reader = registry.load(spec.read_parts, f"format {spec.name}", "all")
@@ -126,7 +129,7 @@ def _checked(data: Dataset, path: Path, intake: Intake) -> Dataset:
 def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    to: str,
+    to: str | None = None,
     source_format: str | None = None,
     *,
     skip_invalid: bool = False,
@@ -145,7 +148,7 @@ def convert(
     Args:
         source: see `read`.
         target: the folder to write; see `write`.
-        to: the format to write.
+        to: the format to write; may be left out where `target` says it by its scheme.
         source_format: the format to read; detected where it is None.
         skip_invalid: see `read`.
         allow_outside: see `read`.
@@ -164,9 +167,13 @@ def convert(
         ConfigError: see `read` and `write`; also for an option that neither side has, and for what cannot be streamed.
     """
     started = time.perf_counter()
-    found = locate(source)
+    found = find_place(source, source_format)
     reading = find_format(source_format) if source_format else detect(found)
-    writing = writable(find_format(to), images)
+    spec = find_format(to) if to else by_scheme(target)
+    if spec is None:
+        raise ConfigError(f"{os.fspath(target)}: does not say in which format to write. Name it with --to.")
+    writing = writable(spec, images)
+    place = target_in(writing, target)
     given = dict(options or {})
     known = options_of(reading, "read") | options_of(writing, "write")
     for name in given:
@@ -174,7 +181,7 @@ def convert(
             raise ConfigError(f"unknown option {name!r} for {reading.name} -> {writing.name}. {nearest(name, known)}")
     if stream:
         _check_stream(reading, writing, sidecar)
-    check_target(None, Path(target), overwrite, found)
+    check_target(None, place, overwrite, found)
     intake = Intake(skip_invalid, allow_outside, wants=None if sidecar else _wanted(reading, writing, given))
     of_reader = {key: given[key] for key in given.keys() & options_of(reading, "read")}
     of_writer = {key: given[key] for key in given.keys() & options_of(writing, "write")}
@@ -185,11 +192,11 @@ def convert(
             parts = _read_parts(found, reading, intake, of_reader)
         else:
             parts = iter([_read(found, reading, intake, of_reader)])
-        done = write_parts(parts, Path(target), writing, images, lossless, sidecar, intake, None, of_writer, overwrite)
+        done = write_parts(parts, place, writing, images, lossless, sidecar, intake, None, of_writer, overwrite)
     return Conversion(
         source_format=reading.name,
         target_format=writing.name,
-        target=Path(target),
+        target=url_of(place) if writing.scheme else Path(target),
         images=done.images,
         boxes=done.boxes,
         image_labels=done.image_labels,

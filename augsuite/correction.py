@@ -23,11 +23,10 @@ from augsuite.dataset.correcting import Edit, Kind, Work, apply
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.grouped_parts import joined
 from augsuite.dataset.image_matching import match_images
-from augsuite.dataset.locate import locate
 from augsuite.dataset.object_pairs import pair_objects
 from augsuite.dataset.tables import Rows
 from augsuite.dataset.tracing import Place, pair_the_rest, trace_annotations, trace_categories, trace_images
-from augsuite.detection import detect, find_format
+from augsuite.detection import detect, find_format, find_place
 from augsuite.errors import AugsuiteError, ConfigError, DataError, nearest
 from augsuite.spec import FormatSpec
 
@@ -101,7 +100,7 @@ def correct(
         raise ConfigError(f"tolerance: expected pixels from 0 up, got {tolerance:g}.")
     data, spec = with_sizes(data), None
     if not isinstance(annotated, Dataset):
-        spec = find_format(source_format) if source_format else detect(locate(annotated))
+        spec = find_format(source_format) if source_format else detect(find_place(annotated))
         annotated = read_as(annotated, spec, intake or Intake(), options or {})
     notes: Counter[str] = Counter()
     left, right = _pair_images(data, annotated, spec, notes)

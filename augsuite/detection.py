@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from augsuite import registry
 from augsuite.config import check_options as check_named
 from augsuite.dataset.disk import folders, remembering
+from augsuite.dataset.locate import locate
+from augsuite.dataset.urls import url_of
 from augsuite.errors import ConfigError
 from augsuite.spec import FormatSpec
 
@@ -20,6 +23,42 @@ def formats() -> Mapping[str, FormatSpec]:
     return registry.default().formats()
 
 
+def by_scheme(place: str | os.PathLike[str]) -> FormatSpec | None:
+    """The format whose datasets are called as `place` is, such as `fiftyone://name`; None for a path."""
+    url = url_of(place)
+    return next((spec for spec in formats().values() if spec.scheme and url and spec.scheme == url.scheme), None)
+
+
+def find_place(name: str | os.PathLike[str], source_format: str | FormatSpec | None = None) -> Path:
+    """Find a dataset, on disk (`locate`) or where a format without files keeps it.
+
+    Args:
+        name: a path, a name, or `<scheme>://<name>`.
+        source_format: where it is a format with a scheme, a name alone is enough.
+
+    Raises:
+        ConfigError: if there is none on disk.
+        DataError: if it is an archive that is damaged.
+    """
+    spec = by_scheme(name) or (find_format(source_format) if source_format else None)
+    return locate(name) if spec is None or not spec.scheme else place_in(spec, name)
+
+
+def place_in(spec: FormatSpec, name: str | os.PathLike[str]) -> Path:
+    """Where a format with a scheme keeps the dataset of a name.
+
+    Raises:
+        ConfigError: if the name is empty, or belongs to another scheme.
+    """
+    url = url_of(name)
+    rest = os.fspath(name) if url is None else url.rest
+    if url is not None and url.scheme != spec.scheme:
+        raise ConfigError(f"{url}: is no place for the format {spec.name}. Write {spec.scheme}://NAME.")
+    if not rest.strip():
+        raise ConfigError(f"{os.fspath(name)}: names no dataset. Write {spec.scheme}://NAME.")
+    return Path(f"{spec.scheme}://{rest}")
+
+
 @remembering()
 def detect(path: Path) -> FormatSpec:
     """Find the format of a file or folder.
@@ -27,7 +66,9 @@ def detect(path: Path) -> FormatSpec:
     Raises:
         ConfigError: if no format fits, or two fit equally well.
     """
-    known = formats()
+    known, named = formats(), by_scheme(path)
+    if named is not None:
+        return named
     best, found, broken = _best(path)
     if best <= 0:
         for folder in folders(path)[:_BELOW]:

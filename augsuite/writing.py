@@ -16,9 +16,9 @@ from augsuite.dataset.fence import fenced
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.losses import Keeping
 from augsuite.dataset.output import fresh_folder
+from augsuite.dataset.parts import joined
 from augsuite.dataset.placing import Placing, place_images
 from augsuite.dataset.publishing import target_of
-from augsuite.dataset.parts import joined
 from augsuite.dataset.urls import url_of
 from augsuite.detection import by_scheme, check_options, detect, find_format, place_in
 from augsuite.errors import ConfigError, DataError, nearest
@@ -183,9 +183,9 @@ class _Writing:
         keeping, left = Keeping(self.spec.keeps), deque[Dataset]()
         data = joined(self._kept(parts, keeping, left))
         self._check_lossless(keeping)
-        if self.spec.write is not None:
-            store = registry.load(self.spec.write, f"format {self.spec.name}", "all")
-            store(data, self.target, self.of_writer, overwrite=self.overwrite, **self.options)  # type: ignore[call-arg]  # a Store
+        if self.spec.store is not None:
+            store = registry.load(self.spec.store, f"format {self.spec.name}", "all")
+            store(data, self.target, self.of_writer, overwrite=self.overwrite, **self.options)
         self._check_lossless(keeping)
         return self.done
 

@@ -14,7 +14,7 @@ from augsuite.commands.reading import tell
 @click.command()
 @click.argument("source")
 @click.argument("target", type=click.Path())
-@click.option("--to", "to", required=True, metavar="FORMAT", help="The format to write; `augsuite formats` lists them.")
+@click.option("--to", "to", metavar="FORMAT", help="The format to write; `augsuite formats` lists them.")
 @click.option("--from", "source_format", metavar="FORMAT", help="The format of SOURCE, where detection is not enough.")
 @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the reader or writer.")
 @click.option(
@@ -37,7 +37,7 @@ from augsuite.commands.reading import tell
 def convert(
     source: str,
     target: str,
-    to: str,
+    to: str | None,
     source_format: str | None,
     pairs: tuple[str, ...],
     images: str,
@@ -52,7 +52,8 @@ def convert(
 ) -> None:
     """Convert a dataset from one format to another.
 
-    SOURCE is a file or folder, or the name of a bundled dataset or of a folder in AUGSUITE_DATA. TARGET is the folder to write.
+    SOURCE is a file or folder, or the name of a bundled dataset or of a folder in AUGSUITE_DATA. TARGET is the folder to write. Either
+    may be fiftyone://NAME, a dataset of FiftyOne; then --to can be left out.
     """
     with console.shown_progress(), chosen.connected():
         done = conversion.convert(

@@ -64,10 +64,10 @@ class Reading:
         Raises:
             ConfigError: if the format does not exist or is not recognised.
         """
-        from augsuite.dataset.locate import locate
-        from augsuite.detection import detect, find_format, options_of
+        from augsuite.detection import detect, find_format, find_place, options_of
 
-        return options_of(find_format(self.source_format) if self.source_format else detect(locate(dataset)), "read")
+        spec = find_format(self.source_format) if self.source_format else detect(find_place(dataset))
+        return options_of(spec, "read")
 
 
 def reading_options(command: Callable[..., R]) -> Callable[..., R]:

@@ -17,11 +17,11 @@ from augsuite.commands import console
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, tell
 from augsuite.dataset.checks import Intake
-from augsuite.dataset.locate import locate
 from augsuite.dataset.output import Placing
-from augsuite.detection import check_options, find_format, options_of
+from augsuite.dataset.urls import Url, url_of
+from augsuite.detection import by_scheme, check_options, find_format, find_place, options_of
 from augsuite.errors import ConfigError, nearest
-from augsuite.writing import write_parts
+from augsuite.writing import target_in, write_parts
 
 if TYPE_CHECKING:
     from augsuite.dataset import Dataset
@@ -59,11 +59,17 @@ class Writing:
             ConfigError: if the target exists or holds a source, the format does not exist or cannot be written, or neither side has
                 an option.
         """
-        for source in sources:
-            conversion.check_target(None, target, self.overwrite, locate(source))
         formats = registry.default().formats()
-        name = self.to or reading.source_format or conversion.detect(locate(sources[0])).name
+        named = by_scheme(target) if self.to is None else None
+        name = (
+            self.to or (named and named.name) or reading.source_format or conversion.detect(find_place(sources[0])).name
+        )
         spec = registry.find("format", formats, name)
+        if spec.scheme and named is None and self.to is None:
+            raise ConfigError(f"{target}: does not say in which format to write. Name it with --to.")
+        target = target_in(spec, target)
+        for source in sources:
+            conversion.check_target(None, target, self.overwrite, find_place(source, reading.source_format))
         if not spec.writable:
             able = ", ".join(other for other, each in formats.items() if each.writable)
             raise ConfigError(f"the format {name!r} can be read only. Name one to write with --to: {able}.")
@@ -93,6 +99,11 @@ class Target:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "intake", Intake(self.reading.skip_invalid))
+
+    @property
+    def place(self) -> Path | Url:
+        """The place as the user names it."""
+        return (url_of(self.folder) if by_scheme(self.folder) else None) or self.folder
 
     def read(self, dataset: str, intake: Intake | None = None) -> Dataset:
         """Read a source; see `Reading`."""
@@ -134,7 +145,7 @@ class Target:
         if as_json:
             console.print_json(
                 {
-                    "target": str(self.folder),
+                    "target": str(self.place),
                     "format": self.format,
                     "images": len(data),
                     "boxes": boxes,
@@ -157,7 +168,7 @@ class Target:
         parts += [_of(labels, labels_before, "image labels")] * bool(labels_before)
         parts.append(f"{len(data.categories):,} categories")
         click.echo(
-            f"{self.folder} ({self.format})   {'   '.join(parts)}   {seconds:.1f} s   lost: {', '.join(lost) or 'nothing'}"
+            f"{self.place} ({self.format})   {'   '.join(parts)}   {seconds:.1f} s   lost: {', '.join(lost) or 'nothing'}"
         )
         tell(self.intake.notes, self.intake.skipped)
         self.writing.chosen.tell()

@@ -21,7 +21,7 @@ def augsuite_formats() -> Iterator[FormatSpec]:
         ),
         detect=Ref("augsuite_fiftyone.format:detect"),
         read=Ref("augsuite_fiftyone.format:read"),
-        write=Ref("augsuite_fiftyone.format:write"),
+        store=Ref("augsuite_fiftyone.format:store"),
         options=(
             OptionSpec("field", "the label field (default: ground_truth, or the only one there is)", on="both"),
             OptionSpec("view", "a saved view to read in place of the whole dataset"),

@@ -15,7 +15,7 @@ from augsuite.errors import DataError
 def relative_boxes(data: Dataset) -> NDArray[np.float64]:
     """`(N, 4)` all boxes as FiftyOne writes them; zeros where the size of the image is not known, NaN for image labels."""
     table = data.annotations
-    known = (data.images.sizes > 0).all(axis=1)[table.image_rows]
+    known = np.all(data.images.sizes > 0, axis=1)[table.image_rows]
     found = np.where(table.is_box[:, None], np.zeros((len(table), 4)), np.nan)
     rows = np.flatnonzero(known)
     found[rows] = data.boxes(Layout.XYWH_UNIT, rows)
@@ -27,7 +27,7 @@ def corners_of(data: Dataset) -> NDArray[np.float64]:
     table = data.annotations
     if not table.layout.unit:
         return data.boxes(Layout.XYXY_PX)
-    rows = np.flatnonzero((data.images.sizes > 0).all(axis=1)[table.image_rows])
+    rows = np.flatnonzero(np.all(data.images.sizes > 0, axis=1)[table.image_rows])
     found = np.full((len(table), 4), np.nan)
     found[rows] = data.boxes(Layout.XYXY_PX, rows)
     return found

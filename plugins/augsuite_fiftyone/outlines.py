@@ -96,7 +96,7 @@ def mask_value(content: bytes, box: Sequence[float], size: tuple[int, int]) -> A
 def keypoints_value(label: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     """The value of `coco.keypoints` for keypoints that were drawn or moved."""
     points = in_pixels(label.get("points") or [], size)
-    labelled = np.isfinite(points).all(axis=1)
+    labelled = np.all(np.isfinite(points), axis=1)
     said = label.get("visibility")
     shown = (
         np.asarray(said, np.float64)

@@ -207,7 +207,7 @@ class Writing:
             fields |= {"image_id": number, records.FIELD: records.write(record)}
             if split:
                 fields["split"] = split
-            yield NewSample(filepath, *size, fields, tags=(split,) if split else ())
+            yield NewSample(filepath, size[0], size[1], fields, (split,) if split else ())
 
     def _labels(self, image_row: int) -> tuple[dict[str, Any], dict[str, records.LabelRecord]]:
         """The label fields of an image, and the records of its labels."""
