@@ -12,6 +12,7 @@ from augsuite.config import check_options
 from augsuite.conversion import check_target
 from augsuite.dataset import Dataset
 from augsuite.dataset.output import fresh_folder
+from augsuite.dataset.publishing import target_of
 from augsuite.errors import ConfigError
 
 
@@ -51,7 +52,7 @@ def make(
     generate = registry.load(spec.make, f"dataset generator {name}", "all")
     with fresh_folder(target) as temporary:
         data = generate(temporary, images, seed, progress or _ignore, **options)
-    return replace(data, root=target)
+    return replace(data, root=target_of(target))
 
 
 def _ignore(count: int) -> None:

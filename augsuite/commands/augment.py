@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from augsuite.commands.console import json_option, print_json, progress
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.locate import locate
+from augsuite.dataset.output import scratch_folder
 from augsuite.errors import ConfigError, nearest
 
 
@@ -69,13 +69,7 @@ def augment(
     with chosen.at_work(dataset):
         data = reading(dataset)
     rows = _rows_of(data, splits)
-    place = target.resolve().parent
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        rendered = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=place)
-    except OSError as error:
-        raise ConfigError(f"{place}: cannot be written ({error.strerror}). Choose another place.") from error
-    with rendered as folder, progress() as display, chosen.at_work(dataset, place):
+    with scratch_folder(target) as folder, progress() as display, chosen.at_work(dataset, Path(folder).parent):
         task = display.add_task("augmenting", total=len(rows) * copies)
         result, losses = augmented(
             data,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -18,9 +17,9 @@ from augsuite.commands.console import json_option, print_json, shown_progress
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing
-from augsuite.dataset.output import Placing
+from augsuite.dataset.output import Placing, scratch_folder
 from augsuite.dataset.tiling import Encoding, tiled
-from augsuite.errors import ConfigError
+from augsuite.dataset.urls import url_of
 from augsuite.protocols import Losses
 
 
@@ -92,13 +91,7 @@ def tile(
     """Cut the images of DATASET into overlapping tiles and write them to the folder TARGET, whole or not at all."""
     started = time.perf_counter()
     place = Writing(to, overwrite=overwrite, chosen=chosen).prepare(target, [dataset], reading)
-    parent = target.resolve().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        cut = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=parent)
-    except OSError as error:
-        raise ConfigError(f"{parent}: cannot be written ({error.strerror}). Choose another place.") from error
-    with cut as folder, shown_progress(), chosen.at_work(dataset, target):
+    with scratch_folder(target) as folder, shown_progress(), chosen.at_work(dataset, target):
         data = place.read(dataset)
         tiles, losses = tiled(
             data,
@@ -112,7 +105,7 @@ def tile(
             max_pixels=max_pixels,
         )
         lost = Counter(losses)
-        lost.update(place.put(tiles, _placing(Path(folder)), sidecar=sidecar))
+        lost.update(place.put(tiles, _placing(Path(folder), target), sidecar=sidecar))
     said = conversion.describe(Losses(lost), tiles)
     seconds = time.perf_counter() - started
     boxes = int(tiles.annotations.is_box.sum())
@@ -139,8 +132,10 @@ def tile(
     chosen.tell()
 
 
-def _placing(folder: Path) -> Placing:
+def _placing(folder: Path, target: Path) -> Placing:
     """The tiles become part of the dataset without a copy, where the file system has hard links."""
+    if url_of(target) is not None:
+        return "copy"
     probe = folder / "probe"
     probe.touch()
     try:

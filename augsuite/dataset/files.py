@@ -36,6 +36,7 @@ from augsuite.errors import DataError
 __all__ = [
     "Finder",
     "Listing",
+    "as_file",
     "check_links",
     "entries",
     "folders",
@@ -93,6 +94,13 @@ def unique(paths: Iterable[str]) -> list[str]:
             taken.add(name)
         result.append(name)
     return result
+
+
+def as_file(path: Path) -> Path | None:
+    """A path to a file by itself: an archive too is one here, which elsewhere is a folder; None for what is no file, or lies in an archive."""
+    if isinstance(path, RemotePath):
+        return path if path.is_file_itself() else None
+    return Path(os.fspath(path)) if os.path.isfile(path) else None  # noqa: PTH113 - Path.is_file says no of an archive
 
 
 def with_tame_names(data: Dataset) -> Dataset:

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
+from augsuite.dataset.archives import at
 from augsuite.dataset.checks import Intake
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.heads import recut, without_spellings
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Extra, Images, Rows, objects, strings
+from augsuite.dataset.urls import url_of
 from augsuite.errors import ConfigError
 
 _LARGEST_ID = 2**63 - 1
@@ -219,11 +221,14 @@ def _files(parts: Sequence[Dataset], intake: Intake) -> tuple[Path, NDArray[np.o
 
 
 def _common(parts: Sequence[Dataset]) -> tuple[Path, list[str]]:
-    roots = [os.path.abspath(data.root) for data in parts]  # noqa: PTH100 - a link's name stays as it is
+    urls = [url_of(data.root) for data in parts]
+    # A link's name stays as it is.
+    roots = [str(url) if url else os.path.abspath(data.root) for url, data in zip(urls, parts, strict=True)]  # noqa: PTH100
     if len(set(roots)) == 1:
         return parts[0].root, [name for data in parts for name in data.images.files.tolist()]
     try:
-        common = os.path.commonpath(roots)
+        hosts = {url and (url.scheme, url.rest.partition("/")[0]) for url in urls}
+        common = os.path.commonpath(roots) if len(hosts) == 1 else ""
     except ValueError:  # several drives
         common = ""
     files: list[str] = []
@@ -233,7 +238,7 @@ def _common(parts: Sequence[Dataset]) -> tuple[Path, list[str]]:
         files.extend(
             name if not name or posixpath.isabs(name) else prefix + name for name in data.images.files.tolist()
         )
-    return Path(common), files
+    return at(Path(common)), files
 
 
 def _one_layout(parts: Sequence[Dataset], labels: Sequence[str], intake: Intake) -> tuple[Layout, list[Dataset]]:

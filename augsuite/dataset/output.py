@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from augsuite.dataset.publishing import published, target_of
 from augsuite.dataset.remote import RemotePath
 from augsuite.errors import AugsuiteError, ConfigError, DataError
 
-__all__ = ["Placing", "fresh_folder", "place_images"]
+__all__ = ["Placing", "fresh_folder", "place_images", "scratch_folder"]
 
 _LONGEST = 200  # bytes of a name, which has 255 in most file systems, less what is put around it
 
@@ -32,7 +33,8 @@ def fresh_folder(target: Path, resumes: str = "", *, direct: bool = True) -> Ite
     Args:
         target: the folder to make; one that exists is exchanged in one step (where the system can) and then deleted. A URL is published
             as `augsuite.dataset.publishing` says.
-        resumes: the name of a file or folder by which whoever writes knows what is finished. A temporary folder that has it is not removed, neither on an error nor when left behind: the next run for the same target is given it, and must look for itself
+        resumes: the name of a file or folder by which whoever writes knows what is finished. A temporary folder that has it is not
+            removed, neither on an error nor when left behind: the next run for the same target is given it, and must look for itself
             what of it still fits.
         direct: let image files that `place_images` places go straight to a URL, so that they never lie in the temporary folder.
 
@@ -77,6 +79,22 @@ def fresh_folder(target: Path, resumes: str = "", *, direct: bool = True) -> Ite
         finally:
             if not keeps:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def scratch_folder(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for image files that are made on the way to a dataset: beside it, where they need not be copied; of a URL on this machine.
+
+    Raises:
+        ConfigError: if the place cannot be written.
+    """
+    target = target_of(target)
+    parent = None if isinstance(target, RemotePath) else target.resolve().parent
+    try:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".images", dir=parent)
+    except OSError as error:
+        raise _unwritable(parent or Path(tempfile.gettempdir()), error) from error
 
 
 def _goes_on(temporary: Path, resumes: str) -> bool:

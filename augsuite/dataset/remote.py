@@ -108,6 +108,10 @@ class RemotePath(ArchivePath):
             )
         )
 
+    def is_file_itself(self) -> bool:
+        """Whether it is a file that lies in no archive."""
+        return self._entry() is not None
+
     def is_file(self, **_: Any) -> bool:
         """Whether it is a file; an archive is one, and a folder as well."""
         return self._entry() is not None or super().is_file()

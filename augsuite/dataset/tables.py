@@ -22,6 +22,7 @@ from augsuite.boxes import Boxes, Layout, convert
 from augsuite.dataset import shape_loading
 from augsuite.dataset.archives import at
 from augsuite.dataset.sample import FileSource, Sample
+from augsuite.dataset.urls import url_of
 from augsuite.errors import DataError
 
 Strings = NDArray[np.object_]
@@ -66,8 +67,8 @@ class Images:
         sizes: `(I, 2)` int64 width and height in pixels; 0 where unknown.
         ids: `(I,)` int64, as read, or row + 1 where the format has none.
         splits: `(I,)` such as "train"; "" where the dataset has none.
-        files: `(I,)` where the pixels are: a path with forward slashes relative to `Dataset.root`, or an absolute path; "" where
-            no file was found.
+        files: `(I,)` where the pixels are: a path with forward slashes relative to `Dataset.root`, or an absolute path or
+            URL; "" where no file was found.
         extra: what one format says beyond that: `coco.license` -> `(I,)` values, ABSENT where a row has none.
     """
 
@@ -285,7 +286,7 @@ class Dataset:
                 f"{self.images.names[image_row]}: no image file of that name was found under {self.root}. "
                 "Put the images beside the annotations."
             )
-        return at(self.root / str(name))
+        return at(Path(name) if ":/" in name and url_of(name) else self.root / str(name))
 
     def sample(self, image_row: int) -> Sample:
         """One image with its annotations, ready for a policy; pixels are decoded when asked for.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from augsuite.dataset.files import entries, folders
+from augsuite.dataset.files import as_file, entries, folders
 from augsuite.dataset.images import SUFFIXES
 from augsuite.errors import DataError
 from augsuite_webdataset.sample import HEAD
@@ -28,7 +27,7 @@ def detect(path: Path) -> float:
         shards = find_shards(path)
         if not shards:
             return 0.0
-        if path.is_dir() and (path / HEAD).is_file() and not _is_archive(path):
+        if path.is_dir() and (path / HEAD).is_file() and as_file(path) is None:
             return 0.95
         return _score(shards[0])
     except (DataError, OSError):
@@ -56,20 +55,16 @@ def _score(shard: Path) -> float:
 
 def find_shards(path: Path) -> list[Path]:
     """The shard itself, or the shards of a folder or of the folders in it (one per split)."""
-    if _is_archive(path):
-        return [Path(os.fspath(path))] if path.name.lower().endswith(_ENDINGS) else []
+    file = as_file(path)
+    if file is not None:
+        return [file] if path.name.lower().endswith(_ENDINGS) else []
     if not path.is_dir():
         return []
     return _own(path) or [shard for folder in folders(path) for shard in _own(folder)]
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether the path is a file on disk, which the core shows as a folder if it is an archive."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file says no of an archive
-
-
 def _own(folder: Path) -> list[Path]:
-    return [entry for entry in entries(folder, _ENDINGS) if os.path.isfile(entry)]  # noqa: PTH113
+    return [entry for entry in entries(folder, _ENDINGS) if as_file(entry) is not None]
 
 
 def parse(name: str) -> tuple[str, str]:

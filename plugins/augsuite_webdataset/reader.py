@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,15 @@ from numpy.typing import NDArray
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects
 from augsuite.dataset.checks import LARGEST
-from augsuite.dataset.files import read_bytes
+from augsuite.dataset.files import as_file, read_bytes
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.packing import decode
 from augsuite.dataset.parts import joined
 from augsuite.dataset.progress import track
+from augsuite.dataset.resuming import Entry, is_whole
 from augsuite.errors import DataError
 from augsuite_webdataset.layout import find_shards, parse, split_of
-from augsuite_webdataset.sample import HEAD, NOTHING, Entry, Head, Object, Sample
-from augsuite_webdataset.shard import is_whole
+from augsuite_webdataset.sample import HEAD, NOTHING, Head, Object, Sample
 from augsuite_webdataset.tar import members
 
 _PART = 4096  # samples
@@ -59,14 +58,15 @@ def read_parts(path: Path, intake: Intake, verify: str = "") -> Iterator[Dataset
     shards = find_shards(path)
     if not shards:
         raise DataError(f"{path}: no tar file. Name one, or the folder that has them.")
-    root = (path if path.is_dir() and not os.path.isfile(path) else Path(os.fspath(path)).parent).resolve()  # noqa: PTH113
+    file = as_file(path)
+    root = (path if file is None and path.is_dir() else (file or path).parent).resolve()
     head = _read_head(root / HEAD) if (root / HEAD).is_file() else None
     categories = _categories(head, path) if head else _find_categories(shards, intake)
     names = {name: row for row, name in enumerate(categories.names.tolist())}
     several = len({shard.parent for shard in shards}) > 1
     part = _Part(names, ours=head is not None)
     listed = {entry.name: entry for entry in head.shards} if head else {}
-    if path.is_dir() and not os.path.isfile(path):  # noqa: PTH113 - as above
+    if file is None and path.is_dir():
         for name in sorted(listed.keys() - {shard.name for shard in shards}):
             intake.reject(f"{root / name}", f"is not there, and {HEAD} lists it with {listed[name].samples:,} samples")
     for shard in shards:
