@@ -150,17 +150,12 @@ def save_workspace(dataset: Any) -> None:
     """Save the layout with the panel beside the images."""
     import fiftyone as fo
 
-    images = fo.Panel(type="Samples", pinned=True)
-    panel = fo.Panel(type=PANEL)
-    dataset.save_workspace(
-        WORKSPACE,
-        fo.Space(
-            children=[fo.Space(children=[images]), fo.Space(children=[panel])],
-            orientation="horizontal",
-            sizes=[0.55, 0.45],
-        ),
-        overwrite=True,
-    )
+    children = [
+        fo.Space(children=[panel], active_child=panel.component_id)
+        for panel in (fo.Panel(type="Samples", pinned=True), fo.Panel(type=PANEL))
+    ]
+    both = fo.Space(children=children, orientation="horizontal", sizes=[0.5, 0.5])
+    dataset.save_workspace(WORKSPACE, both, overwrite=True)
 
 
 def settings(columns: Mapping[str, Column], runs: Iterable[Shown], truth: str, reference: str) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KEY = "augsuite_study"
 """Where it stands in the `info` of a FiftyOne dataset."""
 
-VERSION = 1
+VERSION = 3
 """A panel refuses another one, instead of showing half of it."""
 
 _POINTS = 120  # of a curve
@@ -31,6 +31,7 @@ def story(
         views: arm -> kind -> `name` and `images` of a saved view.
     """
     headings, rows = results.table()
+    short = {name: arm.effect.verdict for name, arm in results.arms.items() if arm.effect is not None}
     said = {each.arm: " ".join(f"{each.verdict}{each.text}".split()) for each in results.verdicts()}
     arms = []
     for name, arm in results.arms.items():
@@ -67,7 +68,9 @@ def story(
             "reference": results.reference,
             "images": len(results.val),
             "headings": headings,
-            "rows": rows,
+            "rows": [
+                [*row[:-1], _with_failures(short.get(row[0], row[-1]), results.arms[row[0]].failed)] for row in rows
+            ],
             "arms": arms,
             "runs": [dict(run) for run in runs],
             "curves": {
@@ -77,6 +80,11 @@ def story(
         }
     )
     return plain
+
+
+def _with_failures(verdict: str, failed: int) -> str:
+    """The verdict in a word or two; the whole of it stands in the sentence on the arm."""
+    return f"{verdict}; {failed} failed" if failed and "failed" not in verdict else verdict
 
 
 def _lines(steps: Sequence[Any]) -> list[str]:

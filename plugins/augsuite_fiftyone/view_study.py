@@ -20,7 +20,7 @@ from augsuite_fiftyone.labels import Document, classification_document, detectio
 from augsuite_fiftyone.store import store
 from augsuite_fiftyone.study_looks import Column, Views, paint, save_views, save_workspace, settings
 from augsuite_fiftyone.study_marks import EVAL, Marked, Shown, attributes, fields_of, mark, plain_name, with_verdicts
-from augsuite_fiftyone.study_story import KEY, story
+from augsuite_fiftyone.study_story import KEY, VERSION, story
 
 if TYPE_CHECKING:
     from augsuite import StudyResults
@@ -252,7 +252,7 @@ def _digest(results: StudyResults, shown: Sequence[Shown], min_score: float | No
         {arm: sorted(runs) for arm, runs in results.predicted.items()},
         [[run.arm, run.seed, run.field] for run in shown],
         min_score,
-        augsuite.__version__,
+        [augsuite.__version__, VERSION],
     ]
     return hashlib.blake2b(json.dumps(plain).encode(), digest_size=16).hexdigest()
 

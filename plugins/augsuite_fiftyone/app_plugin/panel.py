@@ -16,7 +16,7 @@ from augsuite_fiftyone.study_looks import BROKE, FIXED, ONLY_THIS, PANEL, SMALL
 from augsuite_fiftyone.study_story import KEY, VERSION
 
 _KINDS = {FIXED: "fixed", BROKE: "broke", ONLY_THIS: "only this arm finds"}
-_COLUMN = types.GridView(orientation="vertical", gap=2, align_x="left", width=100, pad=2)
+_COLUMN = types.GridView(orientation="vertical", gap=2, align_x="left", width=94, pad=2)
 _EMPTY = """
 **No study in this dataset**
 
@@ -49,11 +49,11 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
 
     def on_load(self, ctx: Any) -> None:
         """Nothing is chosen yet."""
-        ctx.panel.state.arm = None
+        ctx.panel.state.chosen = None
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Another dataset may hold another study."""
-        ctx.panel.state.arm = None
+        ctx.panel.state.chosen = None
 
     def choose(self, ctx: Any) -> None:
         """A click on an arm, in the table or in the chart: show the images that it fixed."""
@@ -62,7 +62,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
             return
         arm = _clicked(ctx.params, known)
         if arm is not None:
-            ctx.panel.state.arm = arm
+            ctx.panel.state.chosen = arm
             self._load(ctx, known, arm, FIXED)
 
     def load(self, ctx: Any) -> None:
@@ -73,7 +73,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
 
     def show_all(self, ctx: Any) -> None:
         """Back to all images."""
-        ctx.panel.state.arm = None
+        ctx.panel.state.chosen = None
         ctx.ops.clear_view()
 
     def _load(self, ctx: Any, known: Mapping[str, Any], arm: str, kind: str) -> None:
@@ -95,7 +95,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         if known is None or known.get("version") != VERSION:
             panel.md(_EMPTY if known is None else _OTHER, name="nothing")
             return types.Property(panel, view=_COLUMN)
-        chosen = ctx.panel.state.arm
+        chosen = ctx.panel.state.chosen
         panel.md(f"**{_plain(known['headline'])}**\n\n{_plain(known['question'])}", name="headline")
         self._table(panel, known)
         self._arm(panel, known, chosen)
@@ -129,7 +129,10 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         if arm is not None:
             policy = "\n".join(f"- `{line}`" for line in arm["policy"]) or "- no steps"
             config = f"\n- settings: `{arm['config']}`" if arm["config"] else ""
-            panel.md(f"**{_plain(arm['arm'])}** {_plain(arm['said'])}\n\n{policy}{config}", name="arm")
+            panel.md(
+                f"**{_plain(arm['arm'])}** {_plain(arm['said'])}\n\n{policy}{config}",
+                name=f"about_{known['arms'].index(arm)}",
+            )
         row = panel.h_stack("views", gap=1, align_y="center")
         for kind, said in _KINDS.items():
             view = None if arm is None else arm["views"].get(kind)

@@ -11,5 +11,6 @@ def registered() -> list[type[Any]]:
     """The operators and panels."""
     connect(quiet=True)
     from augsuite_fiftyone.app_plugin import operators, operators_files, operators_runs
+    from augsuite_fiftyone.app_plugin.panel import StudyPanel
 
-    return [*operators.OPERATORS, *operators_runs.OPERATORS, *operators_files.OPERATORS]
+    return [*operators.OPERATORS, *operators_runs.OPERATORS, *operators_files.OPERATORS, StudyPanel]
