@@ -78,15 +78,16 @@ class App:
         """The server's process."""
         return self._server.pid
 
-    def link(self, dataset: str, view: str | None = None) -> str:
+    def link(self, dataset: str, view: str | None = None, workspace: str | None = None) -> str:
         """The address of a dataset.
 
         Args:
             dataset: its name in FiftyOne.
             view: the name of one of its saved views, as FiftyOne spells it in links.
+            workspace: the same of one of its saved layouts.
         """
-        asked = f"?view={urllib.parse.quote(view)}" if view else ""
-        return f"{self.url}/datasets/{urllib.parse.quote(dataset, safe='')}{asked}"
+        asked = urllib.parse.urlencode({k: v for k, v in (("view", view), ("workspace", workspace)) if v})
+        return f"{self.url}/datasets/{urllib.parse.quote(dataset, safe='')}{f'?{asked}' if asked else ''}"
 
     def ready(self, seconds: float = _SECONDS) -> None:
         """Wait until it answers.

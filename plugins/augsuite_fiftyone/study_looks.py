@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from augsuite_fiftyone.study_marks import EVAL, FN, FP, LEFT_OUT, ONLY, SIZE, SOME, TP, Shown
@@ -49,6 +50,11 @@ class Column:
     arm: str
     value: str
     effect: str | None
+
+
+def is_study(place: str | Path) -> bool:
+    """Whether a place is the folder of a study."""
+    return (Path(place) / "study.json").is_file()
 
 
 def save_views(dataset: Any, truth: str, columns: Sequence[Column], strongest: Sequence[str], boxes: bool) -> Views:
@@ -154,7 +160,7 @@ def save_workspace(dataset: Any) -> None:
         fo.Space(children=[panel], active_child=panel.component_id)
         for panel in (fo.Panel(type="Samples", pinned=True), fo.Panel(type=PANEL))
     ]
-    both = fo.Space(children=children, orientation="horizontal", sizes=[0.5, 0.5])
+    both = fo.Space(children=children, orientation="horizontal", sizes=[0.45, 0.55])
     dataset.save_workspace(WORKSPACE, both, overwrite=True)
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -93,6 +93,8 @@ def view(
 
     The App listens on this machine alone. Ctrl-C ends it.
     """
+    from augsuite_fiftyone.study_looks import WORKSPACE, is_study
+
     given = functools.partial(_read, source, source_format, options, skip_invalid, allow_outside)
     asked = Asked(source, policy, samples, seed, field, name, keep, seeds, min_score, images, database, given)
     opened = _opener(asked)
@@ -101,7 +103,7 @@ def view(
     # The App takes seconds to start, which reading and storing can use.
     with App(port, address, database) as app, opened() as dataset:
         app.ready()
-        link = app.link(dataset)
+        link = app.link(dataset, workspace=WORKSPACE if is_study(source) else None)
         click.echo(link)
         shown = show(link, browser=browser)
         click.echo(f"{'' if shown else 'Open it in a browser. '}Ctrl-C ends the App.", err=True)
@@ -115,7 +117,7 @@ def _opener(asked: Asked) -> Callable[[], contextlib.AbstractContextManager[str]
     Raises:
         ConfigError: if options do not go together, or there is no such policy.
     """
-    from augsuite_fiftyone.view_study import is_study
+    from augsuite_fiftyone.study_looks import is_study
 
     of_studies = {"--seeds": asked.seeds, "--min-score": asked.min_score, "--images": asked.images}
     if is_study(asked.source):
@@ -201,12 +203,11 @@ def _there(asked: Asked, name: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _study(asked: Asked) -> Iterator[str]:
-    from augsuite import read_study
     from augsuite_fiftyone.view_study import open_study
 
-    seeds = None
+    seeds: list[int] | Literal["all"] | None = None
     if asked.seeds == "all":
-        seeds = sorted({run.seed for run in read_study(asked.source).runs})
+        seeds = "all"
     elif asked.seeds is not None:
         if not re.fullmatch(r"\d+(,\d+)*", asked.seeds):
             raise ConfigError(f"--seeds {asked.seeds}: write numbers with commas between them, or all.")
@@ -230,7 +231,7 @@ def _read(
 ) -> Dataset:
     """Read the dataset, and say on stderr what was surprising."""
     intake = Intake(skip_invalid, allow_outside)
-    given = {}
+    given: dict[str, Any] = {}
     for pair in options:
         name, separator, value = pair.partition("=")
         if not separator or not name or not name.isidentifier() or name in {"path", "format", "intake"}:

@@ -29,11 +29,6 @@ TRUTH = "ground_truth"
 _TAKEN = (TRUTH, "id", "filepath", "tags", "metadata", "group", "created_at", "last_modified_at")
 
 
-def is_study(place: str | Path) -> bool:
-    """Whether a place is the folder of a study."""
-    return (Path(place) / "study.json").is_file()
-
-
 def open_study(
     folder: str | Path,
     *,

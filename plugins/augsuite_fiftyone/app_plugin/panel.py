@@ -16,6 +16,7 @@ from augsuite_fiftyone.study_looks import BROKE, FIXED, ONLY_THIS, PANEL, SMALL
 from augsuite_fiftyone.study_story import KEY, VERSION
 
 _KINDS = {FIXED: "fixed", BROKE: "broke", ONLY_THIS: "only this arm finds"}
+_QUIET = {"displayModeBar": False}
 _COLUMN = types.GridView(orientation="vertical", gap=2, align_x="left", width=94, pad=2)
 _EMPTY = """
 **No study in this dataset**
@@ -102,10 +103,12 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         with_effect = [arm for arm in known["arms"] if arm["effect"] is not None]
         if with_effect:
             data, layout = intervals(with_effect, known["metric"])
-            panel.plot("effects", data=data, layout=layout, on_click=self.choose, height=layout["height"])
+            panel.plot(
+                "effects", data=data, layout=layout, config=_QUIET, on_click=self.choose, height=layout["height"]
+            )
         for place, (name, lines) in enumerate(known["curves"].items()):
             data, layout = curves(lines, name, known["reference"])
-            panel.plot(f"curve_{place}", data=data, layout=layout, height=layout["height"])
+            panel.plot(f"curve_{place}", data=data, layout=layout, config=_QUIET, height=layout["height"])
         return types.Property(panel, view=_COLUMN)
 
     def _table(self, panel: Any, known: Mapping[str, Any]) -> None:
@@ -116,7 +119,6 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         table.add_row_action(
             "show",
             on_click=self.choose,
-            label="show",
             icon="image_search",
             tooltip="The images that this arm changed",
         )
