@@ -19,7 +19,8 @@ from augsuite.dataset.urls import url_of
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PREFIX = re.compile(r"\.(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?=[/\\]|$)", re.IGNORECASE)
-_OPEN = 8  # archives
+_OPEN = 256  # archives
+_LISTED = 2_000_000  # files in them, of which each takes half a kilobyte
 _SMALL = 1 << 20  # bytes
 _PARTS = frozenset(
     {"annotations", "images", "imagesets", "jpegimages", "labels", "data"}
@@ -255,7 +256,7 @@ def open_archive(place: str, identity: tuple[int, ...], opener: Callable[[], Arc
             known = (identity, opener())
             _opened[place] = known
         _opened.move_to_end(place)
-        while len(_opened) > _OPEN:
+        while len(_opened) > 1 and (len(_opened) > _OPEN or sum(each.count for _, each in _opened.values()) > _LISTED):
             _opened.popitem(last=False)
         return known[1]
 

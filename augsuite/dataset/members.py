@@ -70,6 +70,7 @@ class Archive:
         """
         self.path = path
         self.tree: Folder = {}
+        self.count = 0  # files
         self._links: dict[str, str] = {}
         self._broken = ""  # why the rest of a tar file cannot be read
         self._medium = LocalFile(path) if medium is None else medium
@@ -276,6 +277,7 @@ class Archive:
         folder = self._folder(parts[:-1])
         if folder.setdefault(parts[-1], member) is not member:
             raise self._twice(name)
+        self.count += 1
 
     def _twice(self, name: str) -> DataError:
         return DataError(f"{self.path}: holds {name!r} twice. Pack the dataset's folder again.")

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from augsuite.dataset.resuming import Entry
+
 HEAD = "dataset.json"
 NOTHING = msgspec.Raw(b"{}")
 """The JSON of no extras; left out where it stands."""
@@ -61,22 +63,6 @@ class Category(msgspec.Struct, omit_defaults=True):
     id: int
     name: str
     extra: msgspec.Raw = NOTHING
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A shard that is whole.
-
-    Attributes:
-        name: of its file.
-        samples: how many it holds.
-        bytes: its size.
-        blake2b: of its bytes, 16 bytes in hexadecimal digits.
-    """
-
-    name: str
-    samples: int
-    bytes: int
-    blake2b: str
 
 
 class Head(msgspec.Struct, omit_defaults=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from augsuite.dataset.packing import encode, said_of
 from augsuite.dataset.parallel import mapped
 from augsuite.dataset.parts import ByImage
 from augsuite.dataset.progress import advance
+from augsuite.dataset.resuming import Entry, Finished, forget, read_finished
 from augsuite.dataset.tables import Extra
 from augsuite.dataset.unique import Unique
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Losses
-from augsuite_webdataset.sample import HEAD, NOTHING, Category, Entry, Head, Object, Sample
-from augsuite_webdataset.shard import FINISHED, Finished, Shard, read_finished, write_shard
+from augsuite_webdataset.sample import HEAD, NOTHING, Category, Head, Object, Sample
+from augsuite_webdataset.shard import Shard, write_shard
 
 _MB = 500  # of a shard, in 10^6 bytes
 _SAMPLES = 10_000  # of a shard
@@ -66,9 +66,7 @@ def write_parts(
             yield [""] * plan.taken.popleft()
     while plan.taken:
         yield [""] * plan.taken.popleft()
-    shutil.rmtree(folder / FINISHED)
-    for left in {path.name for path in folder.iterdir()} - {entry.name for entry in entries}:
-        (folder / left).unlink()
+    forget(folder, {entry.name for entry in entries})
     if plan.head is not None:
         plan.head.shards = sorted(entries, key=lambda entry: entry.name)
         (folder / HEAD).write_bytes(msgspec.json.format(encode(plan.head).encode()))
@@ -132,7 +130,8 @@ class _Plan:
                 size = len(said) + (image[1] if image else 0)
                 full = len(at.shard.said) >= self._samples or at.bytes + size > self._size
                 if full and at.shard.said:
-                    yield self._recognised(at.shard)
+                    at.shard.known = self.known.get(at.shard.name)
+                    yield at.shard
                     at = at.next()
                 at.shard.said.append(said)
                 at.shard.images.append(image)
@@ -141,14 +140,8 @@ class _Plan:
                 opened[split] = at
             self.taken.append(len(part))
         for at in opened.values() or [begin("")]:
-            yield self._recognised(at.shard)
-
-    def _recognised(self, shard: Shard) -> Shard:
-        """The shard, with what is known of it."""
-        known = self.known.get(shard.name)
-        if known is not None and known.question == shard.question():
-            shard.known = known
-        return shard
+            at.shard.known = self.known.get(at.shard.name)
+            yield at.shard
 
 
 def _head(data: Dataset) -> Head:
