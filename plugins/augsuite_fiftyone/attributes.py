@@ -46,7 +46,7 @@ OF_SAMPLES = frozenset(
         "frames",
         "sample_id",
     }
-    | {"augsuite", "image_id", "split"}
+    | {"augsuite", "augsuite_record", "image_id", "split"}
 )
 """Names that stand for something else on samples."""
 

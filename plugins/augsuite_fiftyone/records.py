@@ -15,8 +15,9 @@ from augsuite.dataset.packing import decode, encode, said_of
 from augsuite.errors import DataError
 from augsuite_fiftyone.attributes import Seen
 
-FIELD = "augsuite"
-"""The field of samples, and the key of a dataset's `info`, that hold the records."""
+FIELD = "augsuite_record"
+"""The field of samples, and the key of a dataset's `info`, that hold the records; `augsuite` alone says of augmented samples where they
+come from."""
 
 VERSION = 1
 NOTHING = msgspec.Raw(b"{}")
