@@ -37,8 +37,9 @@ _BY_DEFAULT = {
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
 }
 
-_held: dict[Path, socket.socket] = {}
-"""The connections that keep MongoDB running; never closed, so that what FiftyOne does when Python ends still finds it."""
+_held: dict[Path, int] = {}
+"""The connections, as the system numbers them, that keep MongoDB running; never closed by us, so that what FiftyOne does when Python ends still
+finds it."""
 
 
 def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
@@ -61,7 +62,8 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
     loaded = sys.modules.get("fiftyone")
     if loaded is not None:
         return loaded
-    if importlib.util.find_spec("fiftyone") is None:
+    spec = importlib.util.find_spec("fiftyone")
+    if spec is None or spec.origin is None:  # without an origin it is any folder of that name
         raise MissingExtraError("FiftyOne", "fiftyone", "fiftyone")
     uri = database or _named()
     if uri is None:
@@ -78,7 +80,11 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
     if not quiet:
         print(f"FiftyOne database: {told}", file=sys.stderr)
     try:
-        return importlib.import_module("fiftyone")
+        module = importlib.import_module("fiftyone")
+        importlib.import_module(
+            "fiftyone.core.odm"
+        ).get_db_conn()  # which it would do at the first use, without our words
+        return module
     except Exception as error:
         if isinstance(error, ImportError) and error.name and not error.name.startswith("fiftyone"):
             raise MissingExtraError("FiftyOne", "fiftyone", error.name) from error
@@ -86,6 +92,7 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
         raise ConfigError(
             f"{told}: FiftyOne cannot use this database ({said}). Check it, or name another: {URI}."
         ) from error
+    return module
 
 
 def home() -> Path:
@@ -141,9 +148,9 @@ def _join(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     old = _held.pop(folder, None)
-    _held[folder] = peer
+    _held[folder] = peer.detach()
     if old is not None:
-        old.close()
+        socket.close(old)
     return port
 
 
@@ -153,11 +160,11 @@ def _start(folder: Path) -> None:
     Raises:
         ConfigError: if it does not.
     """
-    mongod = _mongod()
+    program = mongod()
     _end_orphan(folder)
     script = str(supervisor.__file__)
     process = subprocess.Popen(
-        [sys.executable, "-I", script, str(folder), mongod],
+        [sys.executable, "-I", script, str(folder), program],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -178,7 +185,7 @@ def _forget(process: subprocess.Popen[bytes]) -> None:
     process.returncode = 0
 
 
-def _mongod() -> str:
+def mongod() -> str:
     """The MongoDB that FiftyOne's own package brought.
 
     Raises:
