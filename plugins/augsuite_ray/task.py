@@ -23,12 +23,14 @@ class Setting:
     Attributes:
         version: of augsuite.
         folder: the working folder.
+        path: where modules are found.
         variables: of the environment.
         threads: of torch, OpenCV and BLAS.
     """
 
     version: str
     folder: str
+    path: tuple[str, ...]
     variables: dict[str, str]
     threads: int
 
@@ -36,7 +38,7 @@ class Setting:
     def of_here(cls, threads: int) -> Setting:
         """That of this process."""
         variables = {name: value for name, value in os.environ.items() if name.startswith("AUGSUITE_")}
-        return cls(__version__, os.getcwd(), variables, threads)  # noqa: PTH109 - as text, it travels
+        return cls(__version__, os.getcwd(), tuple(sys.path), variables, threads)  # noqa: PTH109 - as text, it travels
 
     def settle(self) -> None:
         """Make this process like that.
@@ -48,6 +50,7 @@ class Setting:
             raise ConfigError(
                 f"a machine of the Ray cluster has augsuite {__version__}, this one {self.version}. Install the same everywhere."
             )
+        sys.path += [place for place in self.path if place and place not in sys.path]  # after its own: those go first
         os.environ.update(self.variables)
         with contextlib.suppress(OSError):  # where paths are absolute or URLs, nobody needs it
             os.chdir(self.folder)
