@@ -120,9 +120,11 @@ def offered() -> Path:
     """
     theirs = plugins_folder()
     own = home() / "plugins"
-    if theirs == own or _is_ours(theirs / "augsuite"):
+    if theirs != own and _is_ours(theirs / "augsuite"):
         return theirs
     install(own)
+    if theirs == own:
+        return own
     link = own / _OTHERS
     try:
         if link.is_symlink() and (not theirs.is_dir() or link.readlink() != theirs.absolute()):
