@@ -18,7 +18,8 @@ from augsuite.dataset.members import Archive, Folder, Member
 from augsuite.dataset.urls import url_of
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_PREFIX = re.compile(r"\.(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?=[/\\]|$)", re.IGNORECASE)
+_PREFIX = re.compile(r"\.(?:(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?=[/\\]|$)|parquet(?=[/\\]))", re.IGNORECASE)
+"""The end of an archive's name. A Parquet file is one for a path that leads into it alone: by itself it is a file to its readers."""
 _OPEN = 256  # archives
 _LISTED = 2_000_000  # files in them, of which each takes half a kilobyte
 _SMALL = 1 << 20  # bytes
@@ -76,6 +77,10 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
     def split(self) -> tuple[Any, str] | None:
         """What holds it, and the name there; None where it leads into no archive."""
         return _split(self)
+
+    def is_packed(self) -> bool:
+        """Whether it leads into an archive."""
+        return self.split() is not None
 
     def look(self) -> bool:
         """List anew what is there, where that was remembered; whether it is a remote place."""
@@ -180,7 +185,13 @@ def at(path: Path) -> Path:
 
 def descended(path: Path) -> Path:
     """An archive's only folder, where it holds nothing else and the folder's name is not that of a part of a dataset."""
-    while isinstance(path, ArchivePath) and (listed := names(path)) and len(listed[0]) == 1 and not listed[1]:
+    while (
+        isinstance(path, ArchivePath)
+        and path.is_packed()
+        and (listed := names(path))
+        and len(listed[0]) == 1
+        and not listed[1]
+    ):
         if listed[0][0].lower() in _PARTS:
             break
         path /= listed[0][0]

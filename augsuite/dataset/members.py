@@ -1,4 +1,4 @@
-"""What a zip or tar file holds: a tree of names, and the bytes of each file on request; nothing is ever extracted."""
+"""What a zip or tar file, or a Parquet file of images, holds: a tree of names, and the bytes of each file on request."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import PureWindowsPath
 from typing import BinaryIO, NamedTuple, TypeAlias
 
+import msgspec
+
 from augsuite.dataset.streams import CHUNK, Inflated, LocalFile, Medium, Slice
 from augsuite.errors import AugsuiteError, DataError
 
@@ -28,6 +30,8 @@ _UTF8 = 0x800
 _LARGE = 1 << 26  # bytes; what is smaller harms nobody
 _RATIO = 200  # annotations shrink 5 to 30 times
 _BLOCK = 512
+PLACES = "augsuite.images"
+"""A key of a Parquet file's metadata: a JSON object that says where the bytes of each image lie, `{name: [start, size]}`."""
 _LINKS = 40  # from one link to the next, as in Linux
 _JUNK = frozenset({"__MACOSX"})
 
@@ -60,7 +64,7 @@ class Archive:
         """Read the list of what an archive holds.
 
         Args:
-            path: a zip or tar file; a compressed tar file is first unpacked into a nameless temporary file.
+            path: a zip, tar or Parquet file; a compressed tar file is first unpacked into a nameless temporary file.
             medium: its bytes; those of the file of this path by default.
             kind: a name that ends in its suffix; the path by default.
 
@@ -78,6 +82,8 @@ class Archive:
             self.modified = self._medium.modified
             if (kind or path).lower().endswith(".zip"):
                 self._index_zip()
+            elif (kind or path).lower().endswith(".parquet"):
+                self._index_parquet()
             else:
                 self._unpack((kind or path).lower().rpartition(".")[2])
                 self._index_tar()
@@ -195,6 +201,15 @@ class Archive:
         for name, member in links:
             target = self.read(member._replace(size=min(member.size, CHUNK)), f"{self.path}/{name}")
             self._link(name, os.fsdecode(target))
+
+    def _index_parquet(self) -> None:
+        """The images inside, where the file says their places."""
+        from pyarrow import parquet
+
+        with self._medium.file() as file:
+            said = (parquet.read_metadata(file).metadata or {}).get(PLACES.encode(), b"{}")
+        for name, (start, size) in msgspec.json.decode(said, type=dict[str, tuple[int, int]]).items():
+            self._add(name, Member(start, size, size))
 
     def _unpack(self, suffix: str) -> None:
         """Put a temporary file in place of a compressed tar file."""

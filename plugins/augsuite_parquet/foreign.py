@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from augsuite.dataset.members import PLACES
 from augsuite.dataset.tables import Categories
 from augsuite.errors import DataError
 from augsuite_parquet.layout import IMAGE, LABEL, OBJECTS, opened
@@ -41,6 +42,7 @@ class Columns:
         rest: columns that mean nothing to us.
         names: of categories that are numbers, as `ClassLabel` says.
         read: the columns to read.
+        held: whether the images are inside, where they can be had one by one; see `augsuite_parquet.embedded`.
     """
 
     image: str
@@ -51,6 +53,7 @@ class Columns:
     rest: tuple[str, ...]
     names: tuple[str, ...]
     read: tuple[str, ...]
+    held: bool
 
 
 _KNOWN = ("image_id", "path", "width", "height", "split", "extra")
@@ -86,7 +89,9 @@ def understand(file: Path, schema: pa.Schema) -> Columns:
     known = {image, objects, label, *_KNOWN} & set(schema.names)
     names = _class_names(schema, objects, fields.get("category", ""), label)
     rest = tuple(name for name in schema.names if name not in known and not _heavy(schema.field(name).type))
-    return Columns(image, label, objects, fields, others, rest, names, (*known, *rest))
+    held = PLACES.encode() in (schema.metadata or {})
+    read = (*known, *rest, *(["image.path"] if held else []))
+    return Columns(image, label, objects, fields, others, rest, names, read, held)
 
 
 def _names_image(kind: pa.DataType) -> bool:

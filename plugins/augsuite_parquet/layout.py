@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from augsuite.dataset.fence import current
 from augsuite.dataset.files import entries, folders
+from augsuite.dataset.members import PLACES
 from augsuite.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def opened(file: Path) -> Iterator[parquet.ParquetFile]:
     if fence is not None:
         fence.check(str(file))
     try:
-        with file.open("rb") as raw, parquet.ParquetFile(raw) as content:
+        with file.open("rb") as raw, parquet.ParquetFile(raw, page_checksum_verification=True) as content:
             yield content
     except (pa.ArrowException, OSError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
@@ -73,13 +74,16 @@ def opened(file: Path) -> Iterator[parquet.ParquetFile]:
 
 
 def read_schema(file: Path) -> pa.Schema:
-    """The columns of a file.
+    """The columns of a file; that it says where the images inside lie is among its metadata, without where.
 
     Raises:
         DataError: if it is no Parquet file.
     """
     with opened(file) as content:
-        return content.schema_arrow
+        schema = content.schema_arrow
+        if PLACES.encode() not in (content.metadata.metadata or {}):
+            return schema
+        return schema.with_metadata({**(schema.metadata or {}), PLACES.encode(): b""})
 
 
 def split_of(file: Path, files: Sequence[Path]) -> str:

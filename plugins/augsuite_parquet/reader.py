@@ -28,12 +28,12 @@ from augsuite_parquet.schema import KEY, Head
 _ROWS = 2048  # images read at a time
 
 
-def read(path: Path, intake: Intake, boxes: str = "") -> Dataset:
+def read(path: Path, intake: Intake, boxes: str = "", verify: str = "") -> Dataset:
     """Read a Parquet file, or those of a folder, as a whole; see `read_parts`."""
-    return joined(read_parts(path, intake, boxes))
+    return joined(read_parts(path, intake, boxes, verify))
 
 
-def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]:
+def read_parts(path: Path, intake: Intake, boxes: str = "", verify: str = "") -> Iterator[Dataset]:
     """Read Parquet files with one row per image, in parts.
 
     Files of ours give back everything. In those of others, the image is the column `file_name`, `path` or `image` (also with the bytes
@@ -44,6 +44,7 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
         path: a file or folder.
         intake: takes what is invalid or surprising.
         boxes: the layout of boxes in files of others; x, y, width, height in pixels by default.
+        verify: "bytes" to read the embedded images, too, so that their checksums are looked at.
 
     Raises:
         DataError: in one line: file, row, what was expected, what was found.
@@ -51,8 +52,9 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
     files = find_files(path)
     if not files:
         raise DataError(f"{path}: no Parquet file. Name one, or the folder that has them.")
-    schemas = [read_schema(file) for file in files]
-    heads = [_head(file, schema) for file, schema in zip(files, schemas, strict=True)]
+    files, schemas, heads = _sound(files, intake)
+    if not files:
+        raise DataError(f"{path}: none of its Parquet files can be read. Copy or download them again.")
     ours = heads[0] is not None and all(head == heads[0] for head in heads)
     extra: dict[str, Any] = {}
     if ours and heads[0] is not None:
@@ -68,19 +70,22 @@ def read_parts(path: Path, intake: Intake, boxes: str = "") -> Iterator[Dataset]
     rows_of: Counter[str] = Counter()
     for file, column in zip(files, columns, strict=True):
         split = split_of(file, files)
+        inside = file.resolve().relative_to(root).as_posix() if ours and column.held else ""
         own_finder = replace(finder, folders=("", *_folders(root, file), "images", f"images/{split}", "data"))
-        row = 0
-        for group in _groups(file, column):
+        rows = 0
+        for row, group in _groups(file, column, intake, verify=bool(verify)):
             batch = read_batch(file, row, group, column, categories, ours=ours, intake=intake, before=rows_of[split])
-            row += len(group)
+            if inside:
+                batch.paths = [f"{inside}/{held}" if held else "" for held in batch.paths]
             advance("reading", len(group))
-            part = _part(batch, split, own_finder, categories, layout, images, annotations)
+            part = _part(batch, split, None if inside else own_finder, categories, layout, images, annotations)
             images += len(part)
             annotations += len(part.annotations)
             embedded += batch.embedded
+            rows = row + len(group)
             yield replace(part, root=root, extra=extra)
         missing += own_finder.missing
-        rows_of[split] += row
+        rows_of[split] += rows
     if embedded:
         intake.note(
             f"{path}: {embedded:,} images are embedded in the Parquet files; they were read with their names and sizes, but are no "
@@ -109,15 +114,47 @@ def _folders(root: Path, file: Path) -> list[str]:
     return [folder.relative_to(root).as_posix()] if folder != root and folder.is_relative_to(root) else []
 
 
-def _groups(file: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _sound(files: Sequence[Path], intake: Intake) -> tuple[list[Path], list[pa.Schema], list[Head | None]]:
+    """The files that can be opened, with their columns and heads; one that cannot is invalid as a whole."""
+    found: tuple[list[Path], list[pa.Schema], list[Head | None]] = ([], [], [])
+    for file in files:
+        try:
+            schema = read_schema(file)
+            head = _head(file, schema)
+        except DataError as error:
+            if not intake.skip_invalid:
+                raise DataError(f"{error} Or pass --skip-invalid to leave it out.") from error
+            intake.skipped.append(f"{error} Left out: all of it.")
+            continue
+        for column, value in zip(found, (file, schema, head), strict=True):
+            column.append(value)  # type: ignore[arg-type]  # each has its own type
+    return found
+
+
+def _groups(file: Path, columns: Columns, intake: Intake, *, verify: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches of rows, each with the number of its first; of a damaged row group those before the damage."""
     with opened(file) as content:
-        yield from content.iter_batches(_ROWS, columns=list(columns.read), use_threads=False)
+        first = 0
+        for number in range(content.num_row_groups):
+            row = first
+            first += content.metadata.row_group(number).num_rows
+            try:
+                if verify:
+                    content.read_row_group(number, use_threads=False)
+                for batch in content.iter_batches(
+                    _ROWS, row_groups=[number], columns=list(columns.read), use_threads=False
+                ):
+                    yield row, batch
+                    row += len(batch)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                said = " ".join(str(error).split())[:200]
+                intake.reject(f"{file}: rows {row} to {first - 1}", f"cannot be read ({said})", first - row)
 
 
 def _part(
     batch: Batch,
     split: str,
-    finder: Finder,
+    finder: Finder | None,
     categories: Categories,
     layout: Layout,
     images: int,
@@ -134,7 +171,7 @@ def _part(
             batch.sizes,
             ids.astype(np.int64),
             strings(splits),
-            strings(finder.find(path) if path else "" for path in batch.paths),
+            strings(batch.paths if finder is None else [finder.find(path) if path else "" for path in batch.paths]),
             batch.image_extra,
         ),
         categories,

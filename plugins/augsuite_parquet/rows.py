@@ -103,7 +103,7 @@ def _read_batch(
     names = [name for name, fine in zip(images.names, good.tolist(), strict=True) if fine]
     paths = images.names
     if ours:
-        paths = [path or "" for path in group.column("path").to_pylist()]
+        paths = [path or "" for path in _paths(group, columns).to_pylist()]
     image_extra = {f"parquet.{name}": _said(group.column(name)) for name in columns.rest}
     if ours:
         image_extra = unpacked(group.column("extra").to_pylist(), f"{file}: from row {first}")
@@ -124,6 +124,11 @@ def _read_batch(
         {key: values[keep] for key, values in extra.items()},
         embedded,
     )
+
+
+def _paths(group: pa.RecordBatch, columns: Columns) -> pa.Array:
+    """Where the images are: files beside, or names inside."""
+    return group.column("image").field("path") if columns.held else group.column("path")
 
 
 @dataclass

@@ -23,6 +23,7 @@ _OBJECTS = {
     "extra": pa.string(),
 }
 OBJECTS = pa.struct([(name, pa.list_(kind)) for name, kind in _OBJECTS.items()])
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _COLUMNS = [
     ("image_id", pa.int64()),
     ("file_name", pa.string()),
@@ -65,17 +66,25 @@ class Head(msgspec.Struct, frozen=True):
         )
 
 
-def schema(head: Head) -> pa.Schema:
-    """The columns, with the head, and with the features as `datasets` reads them, so that it knows the names of the categories."""
-    features = {name: _feature(kind) for name, kind in _COLUMNS if name != "objects"}
+def schema(head: Head, *, embedded: bool = False) -> pa.Schema:
+    """The columns, with the head, and with the features as `datasets` reads them, so that it knows the names of the categories.
+
+    Args:
+        head: what is said of the whole dataset.
+        embedded: whether the images are in the file: a column `image` then takes the place of `path`.
+    """
+    columns = [("image", _IMAGE) if embedded and name == "path" else (name, kind) for name, kind in _COLUMNS]
+    features = {name: _feature(kind) for name, kind in columns if name != "objects"}
     objects = {name: _feature(kind) for name, kind in _OBJECTS.items()}
     objects["category"] = {"names": [name for _, name, _ in head.categories], "_type": "ClassLabel"}
     features["objects"] = {"feature": objects, "_type": "Sequence"}
-    info = {"info": {"features": {name: features[name] for name, _ in _COLUMNS}}}
-    return pa.schema(_COLUMNS, {KEY: encode(head).encode(), b"huggingface": encode(info).encode()})
+    info = {"info": {"features": {name: features[name] for name, _ in columns}}}
+    return pa.schema(columns, {KEY: encode(head).encode(), b"huggingface": encode(info).encode()})
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if kind == _IMAGE:
+        return {"_type": "Image"}
     if pa.types.is_fixed_size_list(kind):
         return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "Sequence"}
     return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}

@@ -35,14 +35,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Its address; room for three processes, on this machine alone."""
+    """One with room for three processes, on this machine."""
     from ray import cloudpickle
 
     from augsuite_ray.cluster import connect
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
     connect(3)
-    yield ray.get_runtime_context().gcs_address
+    yield
     ray.shutdown()
 
 
@@ -199,16 +199,16 @@ def test_an_engine_that_cannot(root, tmp_path):
         train_together(asked(root, tmp_path / "run"), "inline", 2, Watcher())
 
 
-def command(root, folder, cluster, *more, **settings):
+def command(root, folder, *more, **settings):
+    """It starts a cluster of its own."""
     pairs = [part for name, value in {**TOGETHER, **settings}.items() for part in ("--set", f"{name}={value}")]
     words = ["train", "ssd", root / "boxes", "--split", "5:4", "-o", folder, *pairs]
-    where = ["--engine", "ray", "--ray-address", cluster]
-    return [sys.executable, "-m", "augsuite", *map(str, [*words, *where, *more])]
+    return [sys.executable, "-m", "augsuite", *map(str, [*words, "--engine", "ray", *more])]
 
 
-def test_the_command_prints_one_result_and_shows_its_epochs(root, cluster, tmp_path):
+def test_the_command_prints_one_result_and_shows_its_epochs(root, tmp_path):
     done = subprocess.run(
-        command(root, tmp_path / "run", cluster, "--json"), capture_output=True, text=True, check=False, timeout=500
+        command(root, tmp_path / "run", "--json"), capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
@@ -218,8 +218,8 @@ def test_the_command_prints_one_result_and_shows_its_epochs(root, cluster, tmp_p
 
 
 @pytest.mark.slow
-def test_an_interrupted_command_ends_its_processes_and_can_be_given_again(root, cluster, tmp_path):
-    words = command(root, tmp_path / "run", cluster, epochs=400, checkpoint_s=0.0)
+def test_an_interrupted_command_ends_its_processes_and_can_be_given_again(root, tmp_path):
+    words = command(root, tmp_path / "run", epochs=400, checkpoint_s=0.0)
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         until = time.monotonic() + 400
         while not (tmp_path / "run" / "checkpoint.pt").exists():
