@@ -120,7 +120,8 @@ def read_study(folder: str | Path, dataset: str | None = None) -> StudyResults:
 
     Args:
         folder: the study's, as `augsuite study run` made it.
-        dataset: where the images are now, if not where they were when the study ran: a path, or the name of a bundled dataset.
+        dataset: where the images measured on are now, if not where they were when the study ran: a path, or the name of a bundled
+            dataset.
 
     Raises:
         ConfigError: if the folder holds no study, or the study does not say where its images are.
@@ -143,7 +144,12 @@ def read_study(folder: str | Path, dataset: str | None = None) -> StudyResults:
 
 def _val(folder: Path, state: State, origin: Origin, dataset: str | None) -> Dataset:
     """The images measured on."""
-    where = msgspec.structs.replace(origin, dataset=dataset) if dataset else origin
+    where = origin
+    if dataset is not None and origin.val_dataset is None:
+        where = msgspec.structs.replace(origin, dataset=dataset)
+    elif dataset is not None:  # the images trained on are read as well: predictions go by the ids of their categories
+        both = origin.val_dataset == origin.dataset
+        where = msgspec.structs.replace(origin, dataset=dataset if both else origin.dataset, val_dataset=dataset)
     asked = StudyFile(
         study=state.study,
         trainer=state.trainer,
@@ -157,10 +163,12 @@ def _val(folder: Path, state: State, origin: Origin, dataset: str | None) -> Dat
         val = align_categories(val, train)
         found = digest(val)
     except AugsuiteError as error:
-        raise DataError(f"{folder}: the images of the study cannot be read: {error} Elsewhere: --dataset.") from error
+        raise DataError(
+            f"{folder}: the images of the study cannot be read: {error} Say where they are: --images."
+        ) from error
     if found != state.data["val"]:
         raise DataError(
             f"{folder}: the images in {where.val_dataset or where.dataset} are not those that the study measured on "
-            f"({len(val)} with the digest {found}; {state.images['val']} with {state.data['val']}). Name theirs with --dataset."
+            f"({len(val)} with the digest {found}; {state.images['val']} with {state.data['val']}). Name theirs with --images."
         )
     return val
