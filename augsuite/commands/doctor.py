@@ -46,7 +46,7 @@ def doctor(ctx: click.Context, jobs: tuple[str, ...], quick: bool, as_json: bool
                 click.echo(click.style(group, bold=True))
             _print(check)
     bad = failed(found, jobs)
-    counts = Counter(check.status for check in found)
+    counts = Counter(str(check.status) for check in found)
     if as_json:
         print_json({"failed": bad, "jobs": jobs, "counts": counts, "checks": found})
     else:
