@@ -81,10 +81,8 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
         print(f"FiftyOne database: {told}", file=sys.stderr)
     try:
         module = importlib.import_module("fiftyone")
-        importlib.import_module(
-            "fiftyone.core.odm"
-        ).get_db_conn()  # which it would do at the first use, without our words
-        return module
+        odm = importlib.import_module("fiftyone.core.odm")
+        odm.get_db_conn()  # which it would do at the first use, without our words
     except Exception as error:
         if isinstance(error, ImportError) and error.name and not error.name.startswith("fiftyone"):
             raise MissingExtraError("FiftyOne", "fiftyone", error.name) from error
@@ -176,6 +174,7 @@ def _start(folder: Path) -> None:
     with process.stdout as stdout:
         said = stdout.readline().decode("utf-8", "replace").strip()
     if said != "ready":
+        process.wait(60)
         raise ConfigError(f"{folder}: {said or 'the process that runs MongoDB ended without a word.'}")
     _forget(process)
 

@@ -38,7 +38,7 @@ def main(folder: Path, mongod: str) -> int:
     with socket.create_server((HOST, 0)) as door:
         try:
             child, port = _start(folder, mongod)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             print(error, flush=True)
             return 1
         token = secrets.token_hex(16)
@@ -47,8 +47,8 @@ def main(folder: Path, mongod: str) -> int:
             print("ready", flush=True)
             _serve(door, token.encode(), child)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                (folder / STATE).unlink()
+            if token in _state(folder):  # else it is that of one that came after this one
+                (folder / STATE).unlink(missing_ok=True)
             _end(child)
     return 0
 
@@ -123,6 +123,13 @@ def _tell(folder: Path, state: dict[str, int | str]) -> None:
     fresh.replace(folder / STATE)
 
 
+def _state(folder: Path) -> str:
+    try:
+        return (folder / STATE).read_text("utf-8")
+    except OSError:
+        return ""
+
+
 def _serve(door: socket.socket, token: bytes, child: subprocess.Popen[bytes]) -> None:
     """Until the last client is gone, MongoDB ended by itself, or somebody ends this process."""
     waiting = selectors.DefaultSelector()
@@ -136,7 +143,7 @@ def _serve(door: socket.socket, token: bytes, child: subprocess.Popen[bytes]) ->
                 if peer is door:
                     fresh, _ = door.accept()
                     fresh.settimeout(5)
-                    if _admitted(fresh, token):
+                    if child.poll() is None and _admitted(fresh, token):
                         waiting.register(fresh, selectors.EVENT_READ)
                         clients.add(fresh)
                         until = None
