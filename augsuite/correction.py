@@ -26,7 +26,7 @@ from augsuite.dataset.image_matching import match_images
 from augsuite.dataset.object_pairs import pair_objects
 from augsuite.dataset.tables import Rows
 from augsuite.dataset.tracing import Place, pair_the_rest, trace_annotations, trace_categories, trace_images
-from augsuite.detection import detect, find_format, find_place, find_place
+from augsuite.detection import detect, find_format, find_place
 from augsuite.errors import AugsuiteError, ConfigError, DataError, nearest
 from augsuite.spec import FormatSpec
 
