@@ -127,7 +127,7 @@ def _sound(files: Sequence[Path], intake: Intake) -> tuple[list[Path], list[pa.S
             intake.skipped.append(f"{error} Left out: all of it.")
             continue
         for column, value in zip(found, (file, schema, head), strict=True):
-            column.append(value)  # type: ignore[arg-type]  # each has its own type
+            column.append(value)
     return found
 
 
