@@ -24,6 +24,7 @@ _SECONDS = 120.0  # a busy machine takes long to import FiftyOne
 _PAUSE = 0.1
 _END = 10.0
 _TAIL = 3  # lines of its log
+_WAITING = 100  # connections, until it takes them
 
 
 class App:
@@ -48,16 +49,21 @@ class App:
             ConfigError: if the port is in use, or the address is none of this machine.
         """
         self.address = address
-        self.port = _free(address, port)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        command = [sys.executable, "-m", "augsuite_fiftyone.app_server", address, str(self.port), database or ""]
-        self._server = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,  # Ctrl-C is for who waits; the server ends after that
-        )
+        with _listening(address, port) as door:
+            self.port = int(door.getsockname()[1])
+            passed = () if sys.platform == "win32" else (door.fileno(),)
+            if not passed:
+                door.close()
+            where = f"fd://{door.fileno()}" if passed else f"{address}:{self.port}"
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "augsuite_fiftyone.app_server", where, str(self.port), database or ""],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=passed,
+                start_new_session=True,  # Ctrl-C is for who waits; the server ends after that
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -168,26 +174,31 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _free(address: str, port: int | None) -> int:
-    """The port asked for, if it is free; else the usual one, or any."""
+def _listening(address: str, port: int | None) -> socket.socket:
+    """A socket that listens on the port asked for; else on the usual one if that is free, or any.
+
+    The server gets it as it is: between looking for a free port and taking it, seconds later, another could have come.
+    """
     for wanted in (USUAL_PORT, 0) if port is None else (port,):
         try:
-            family = socket.getaddrinfo(address or None, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            found = socket.getaddrinfo(address or None, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         except socket.gaierror as error:
             raise ConfigError(
                 f"--address {address}: {error.strerror or error}. Give an address of this machine."
             ) from error
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        door = socket.socket(found[0], socket.SOCK_STREAM)
+        try:
             if sys.platform != "win32":  # where it would take a port away from who has it
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, wanted))
-            except OSError as error:
-                if port is not None:
-                    raise ConfigError(
-                        f"{address}:{port}: cannot be listened on ({error.strerror or error}). "
-                        "Choose another --port, or leave it out."
-                    ) from error
-                continue
-            return int(probe.getsockname()[1])
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind(found[4])
+            door.listen(_WAITING)
+        except OSError as error:
+            door.close()
+            if port is not None:
+                raise ConfigError(
+                    f"{address}:{port}: cannot be listened on ({error.strerror or error}). "
+                    "Choose another --port, or leave it out."
+                ) from error
+            continue
+        return door
     raise ConfigError(f"{address}: no port of it can be listened on. Give --address an address of this machine.")

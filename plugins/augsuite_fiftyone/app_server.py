@@ -1,4 +1,4 @@
-"""FiftyOne's server, run until a pipe ends: `python -m augsuite_fiftyone.app_server ADDRESS PORT DATABASE`.
+"""FiftyOne's server, run until a pipe ends: `python -m augsuite_fiftyone.app_server WHERE PORT DATABASE`.
 
 FiftyOne's own way to start it puts a process in between that looks after it, and listens on all addresses in a container.
 """
@@ -20,14 +20,18 @@ _PATIENCE = 3.0  # seconds for browsers to let go
 
 
 def main() -> None:
-    """Serve until whoever started this closes its standard input, or is gone."""
-    address, port, database = sys.argv[1:]
+    """Serve until whoever started this closes its standard input, or is gone.
+
+    Arguments: where to listen, as hypercorn has it: `fd://7` for a socket that is open already, or `address:port`; the port; the URI of
+    a MongoDB, or nothing.
+    """
+    where, port, database = sys.argv[1:]
     until = _Until()
     # FiftyOne reads it as it is imported: datasets are then read anew for each request instead of kept.
     os.environ["FIFTYONE_SERVER"] = "1"
     _offer()
     connect(database or None, quiet=True)
-    asyncio.run(_serve(address, int(port), until))
+    asyncio.run(_serve(where, int(port), until))
     os._exit(0)  # threads of FiftyOne and of MongoDB's driver would be waited for
 
 
@@ -63,7 +67,7 @@ def _offer() -> None:
     os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
 
 
-async def _serve(address: str, port: int, until: _Until) -> None:
+async def _serve(where: str, port: int, until: _Until) -> None:
     from fiftyone.server.app import app
     from fiftyone.server.events import set_port
     from hypercorn.asyncio import serve
@@ -72,7 +76,7 @@ async def _serve(address: str, port: int, until: _Until) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     until.serving(lambda: loop.call_soon_threadsafe(ended.set))
     config = Config()
-    config.bind = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}"]
+    config.bind = [where]
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     set_port(port)

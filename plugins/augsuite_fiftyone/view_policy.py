@@ -33,7 +33,7 @@ DROPPED, UNPLACED = "dropped", "dropped_unplaced"
 """Label fields: boxes that a plan leaves out, where they would be; and those lost before a mix, which are nowhere."""
 
 _SOURCE = "source_annotation"
-_ABOUT = ("image", "image_row", "acts", "boxes_dropped", "policy_drops", "drawn", "plan")
+_ABOUT = ("image", "acts", "boxes_dropped", "policy_drops", "drawn")
 
 
 def view_policy(
