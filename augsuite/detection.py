@@ -10,6 +10,7 @@ from augsuite import registry
 from augsuite.config import check_options as check_named
 from augsuite.dataset.disk import folders, remembering
 from augsuite.dataset.locate import locate
+from augsuite.dataset.stores import PlaceError
 from augsuite.dataset.urls import url_of
 from augsuite.errors import ConfigError
 from augsuite.spec import FormatSpec
@@ -92,6 +93,8 @@ def _best(path: Path) -> tuple[float, list[str], list[str]]:
     for name, spec in registry.default().formats().items():
         try:
             scores[name] = registry.load(spec.detect, f"format {name}", "all")(path)
+        except PlaceError:
+            raise  # no format could look there
         except Exception as error:  # noqa: BLE001 - a stranger's detector costs its own format, not all the others
             broken.append(f" The format {name} could not look ({registry.one_line(error)}).")
     best = max(scores.values(), default=0.0)

@@ -58,31 +58,41 @@ class RemotePath(ArchivePath):
         url = self.url
         if url is None:
             return super().split()
+        tree, path, end = self._place(url)
+        node = tree.find(path[:end]) if end else None
+        if not isinstance(node, Entry):
+            return tree, path
+        prefix, entry = path[:end], node
+        place = f"{tree.store.place}/{prefix}"
+
+        def opened() -> Archive:
+            blocks = Blocks(tree.store, tree.cache, prefix, entry)
+            return Archive(redacted(place), blocks, kind=prefix.partition("?")[0])
+
+        return open_archive(place, (entry.size or 0, hash(entry.version)), opened), path[end + 1 :]
+
+    def is_packed(self) -> bool:
+        """Whether it leads into an archive."""
+        url = self.url
+        return super().is_packed() if url is None else bool(self._place(url)[2])
+
+    def _place(self, url: Url) -> tuple[Tree, str, int]:
+        """The tree, the path there, and how much of it leads to an archive, in characters."""
         tree, path = tree_of(url)
         if "/.." in f"/{path}":
             path = posixpath.normpath(path)
         for found in _PREFIX.finditer(path):
-            prefix = path[: found.end()]
-            node = tree.find(prefix)
-            if isinstance(node, Entry):
-                place = f"{url.scheme}://{tree.store.place.rest}/{prefix}"
-                archive = open_archive(
-                    place,
-                    (node.size or 0, hash(node.version)),
-                    lambda prefix=prefix, place=place, node=node: Archive(  # type: ignore[misc]
-                        redacted(place), Blocks(tree.store, tree.cache, prefix, node), kind=prefix.partition("?")[0]
-                    ),
-                )
-                return archive, path[found.end() + 1 :]
-        return tree, path
+            if isinstance(tree.find(path[: found.end()]), Entry):
+                return tree, path, found.end()
+        return tree, path, 0
 
     def _entry(self) -> tuple[Tree, str, Entry] | None:
         """The file that it is by itself, an archive included; None for a folder or what an archive holds."""
         url = self.url
         if url is None:
             return None
-        tree, path = tree_of(url)
-        node = tree.find(posixpath.normpath(path) if "/.." in f"/{path}" else path)
+        tree, path, end = self._place(url)
+        node = None if 0 < end < len(path) else tree.find(path)
         return (tree, path, node) if isinstance(node, Entry) else None
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
@@ -164,11 +174,10 @@ class RemotePath(ArchivePath):
         if url is None:
             return False
         tree, path = tree_of(url)
-        archive = _PREFIX.search(path)
-        if archive:
-            tree.forget(path[: archive.end()])
-            if isinstance(tree.find(path[: archive.end()]), Entry):
-                path = path[: archive.end()]
+        for found in _PREFIX.finditer(path):
+            tree.look(path[: found.end()])
+            if isinstance(tree.find(path[: found.end()]), Entry):
+                return True
         tree.look(path)
         return True
 

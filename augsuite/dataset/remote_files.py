@@ -9,11 +9,12 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from typing import BinaryIO, TypeVar
 
 from augsuite.dataset.remote_cache import RemoteCache
 from augsuite.dataset.stores import Entry, NoRangesError, Store
-from augsuite.dataset.streams import CHUNK, LocalFile, Slice
+from augsuite.dataset.streams import LocalFile, Slice
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,13 +22,16 @@ Result = TypeVar("Result")
 BLOCK = 4 << 20  # bytes: of one request, and of one entry of the cache
 HEAD = 64 << 10  # bytes: enough for the size of nearly every image
 _WHOLE = 256 << 10  # bytes: what is smaller is fetched whole at once
-_KEPT = 4  # blocks of each open file
+_KEPT = 32  # blocks in memory, of all files together
 _AHEAD = 3  # blocks
 REQUESTS = 32  # at once, from one process
 
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
 _HEAD_PART = -1
+_serials = count()
+_memory: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+_memory_lock = threading.Lock()
 
 
 def pool() -> ThreadPoolExecutor:
@@ -79,7 +83,7 @@ class Blocks:
             entry = store.info(path) or entry
         self._store, self._cache, self._path, self._entry = store, cache, path, entry
         self._url = store.url(path)
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._serial = next(_serials)
         self._coming: dict[int, Future[bytes]] = {}
         self._last = -1
         self._head = b""
@@ -92,7 +96,7 @@ class Blocks:
 
     def file(self) -> BinaryIO:
         """The file as one that is open for reading."""
-        return io.BufferedReader(Slice(self, 0, self.size), CHUNK)
+        return io.BufferedReader(Slice(self, 0, self.size), HEAD)
 
     def bytes_at(self, start: int, length: int) -> bytes:
         """Bytes of the file, fewer where it ends before.
@@ -105,7 +109,7 @@ class Blocks:
         if not length:
             return b""
         with self._lock:
-            if self._local is None and start + length <= HEAD and self.size > _WHOLE and 0 not in self._blocks:
+            if self._local is None and start + length <= HEAD and self.size > _WHOLE and not self._has(0):
                 return self._read_head()[start : start + length]
         wanted = range(start // BLOCK, (start + length - 1) // BLOCK + 1)
         try:
@@ -142,22 +146,27 @@ class Blocks:
             if len(numbers) < 2:
                 return
             for number in numbers:
-                if number not in self._blocks and number not in self._coming:
+                if number not in self._coming and not self._has(number):
                     self._coming[number] = pool().submit(self._fetch, number)
 
     def _block(self, number: int) -> bytes:
-        with self._lock:
-            kept = self._blocks.get(number)
+        place = self._serial, number
+        with _memory_lock:
+            kept = _memory.get(place)
             if kept is not None:
-                self._blocks.move_to_end(number)
+                _memory.move_to_end(place)
                 return kept
+        with self._lock:
             coming = self._coming.pop(number, None)
         data = self._fetch(number) if coming is None else coming.result()
-        with self._lock:
-            self._blocks[number] = data
-            while len(self._blocks) > _KEPT:
-                self._blocks.popitem(last=False)
+        with _memory_lock:
+            _memory[place] = data
+            while len(_memory) > _KEPT:
+                _memory.popitem(last=False)
         return data
+
+    def _has(self, number: int) -> bool:
+        return (self._serial, number) in _memory
 
     def _fetch(self, number: int) -> bytes:
         data = self._cache.get(self._url, self._entry.version, number)

@@ -14,13 +14,13 @@ import msgspec
 
 from augsuite.dataset.remote_cache import RemoteCache
 from augsuite.dataset.remote_files import Blocks, pool, read_whole
-from augsuite.dataset.stores import Entry, Store
+from augsuite.dataset.stores import Entry, PlaceError, Store
 from augsuite.dataset.urls import Url
-from augsuite.errors import ConfigError
 
 MARK = ".augsuite-unfinished"
 """The name of a file that lies in a dataset as long as it is not whole."""
 
+_PAGE = 1000  # files: what S3 lists at once
 _FRESH_S = 10.0  # what was asked about places that were not listed is asked again after that
 _SMALL = 1 << 20  # bytes; larger files are not fetched ahead
 _AHEAD = 48  # files
@@ -59,21 +59,21 @@ class Tree:
         Raises:
             ConfigError: see `Store`; also if a dataset there is not whole.
         """
-        self.forget(path)
-        if path and isinstance(self._glance(path), Entry):
-            self.check_whole(path.rpartition("/")[0])
-            return
+        self._drop(path)
         found: Folder = {}
         first, count = len(path) + bool(path), 0
-        for name, entry in self.store.below(path):
-            if name.rpartition("/")[2] == MARK:
-                raise self.unfinished(name.rpartition("/")[0])
-            _add(found, name[first:].split("/"), entry)
-            count += 1
-        if count >= 1000 or path:
-            self.check_whole(path)
+        if self.store.writable or not isinstance(self._glance(path), Entry):
+            for name, entry in self.store.below(path):
+                if name.rpartition("/")[2] == MARK:
+                    raise self.unfinished(name.rpartition("/")[0])
+                _add(found, name[first:].split("/"), entry)
+                count += 1
+        # A listing of several pages takes its time: a writer may have begun meanwhile.
+        self.check_whole(path if count >= _PAGE else path.rpartition("/")[0])
+        node = found or self._glance(path)
         with self._lock:
-            self._put(path, found)
+            if found or self._is_listed(path):
+                self._put(path, node)
             if found:
                 self._listed[path] = None
 
@@ -92,36 +92,42 @@ class Tree:
                 break
             path = path.rpartition("/")[0]
 
-    def unfinished(self, path: str) -> ConfigError:
+    def unfinished(self, path: str) -> PlaceError:
         """The error for a dataset that is not whole."""
-        return ConfigError(
+        return PlaceError(
             f"{self.store.url(path)}: is being written, or was left unfinished. Wait for its writer, or write it again."
         )
 
     def _has_mark(self, path: str) -> bool:
-        try:
-            self.store.info(f"{path}/{MARK}" if path else MARK)
-        except FileNotFoundError:
-            return False
-        return True
+        return self.store.holds(f"{path}/{MARK}" if path else MARK)
 
     def forget(self, path: str) -> None:
+        """Believe nothing any more about a path, what lies below it, and the folders that hold it."""
+        with self._lock:
+            self._drop(path)
+            for known in (self._listed, self._waiting):
+                for top in [top for top in known if not top or path.startswith(f"{top}/")]:
+                    del known[top]
+
+    def _drop(self, path: str) -> None:
         """Believe nothing any more about a path and what lies below it."""
         with self._lock:
             for known in (self._listed, self._waiting, self._glances, self._orders, self._names, self._last):
                 for name in [name for name in known if name == path or name.startswith(f"{path}/") or not path]:
                     del known[name]
             parent = path.rpartition("/")[0]
+            self._names.pop(parent, None)
             while True:  # a glance at a folder above has seen the folder as it was
                 self._glances.pop(parent, None)
                 if not parent:
                     break
                 parent = parent.rpartition("/")[0]
-            self._put(path, None)
+            if not self._is_listed(path):
+                self._put(path, None)
 
-    def _put(self, path: str, found: Folder | None) -> None:
+    def _put(self, path: str, found: Folder | Entry | None) -> None:
         if not path:
-            self._top = found or {}
+            self._top = found if isinstance(found, dict) else {}
             return
         *above, last = path.split("/")
         node = self._top

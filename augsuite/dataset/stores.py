@@ -26,6 +26,10 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
 _DENIED = frozenset({401, 403})
 _CHANGED = frozenset({412})
 _THROTTLED = ("SlowDown", "Throttl", "RequestTimeout", "TooManyRequests", "Please reduce your request rate")
+_LOST = frozenset({"OSError", "TimeoutError", "ConnectionError", "HTTPClientError", "ClientError", "HttpError"})
+"""What lost connections are called in Python, botocore, aiohttp and gcsfs."""
+_BROKEN = frozenset({"ClientPayloadError", "ResponseStreamingError", "IncompleteReadError"})
+"""What answers that break off are called, some of which carry a status of their own making."""
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "Content-MD5", "version_id", "Last-Modified")
 _TIMES = ("LastModified", "updated", "mtime", "modified", "created", "last_modified")
 _WEB = frozenset({"http", "https"})
@@ -84,6 +88,23 @@ class Store:
         is_page = self.place.scheme in _WEB and found.get("mimetype") == "text/html"
         return None if found["type"] == "directory" or is_page else _entry(found)
 
+    def holds(self, path: str) -> bool:
+        """Whether there is a file of this path; asked more cheaply than `info`.
+
+        Raises:
+            ConfigError: as `info`.
+        """
+        try:
+            if self._is_s3:
+                from fsspec.asyn import sync
+
+                bucket, key, _ = self._fs.split_path(self._key(path))
+                self._tried(path, lambda: sync(self._fs.loop, self._fs._call_s3, "head_object", Bucket=bucket, Key=key))  # noqa: SLF001 - `info` lists the path as a folder, too
+                return True
+            return self.info(path) is not None
+        except FileNotFoundError:
+            return False
+
     def below(self, folder: str) -> Iterator[tuple[str, Entry | None]]:
         """Everything below a folder, however deep, by one listing where the server has such: path from the top, and file.
 
@@ -95,16 +116,18 @@ class Store:
         if self.place.scheme in _WEB:
             waiting = [folder]
             while waiting:
-                for path, entry in self.beside(waiting.pop()):
-                    yield path, entry
-                    if entry is None:
-                        waiting.append(path)
+                try:
+                    found = list(self.beside(waiting.pop()))
+                except FileNotFoundError:
+                    continue
+                yield from found
+                waiting += [path for path, entry in found if entry is None]
             return
         try:
-            found = self._tried(folder, lambda: self._fs.find(self._key(folder), detail=True))
+            rows = self._tried(folder, lambda: self._fs.find(self._key(folder), detail=True))
         except FileNotFoundError:
             return
-        yield from self._listed(folder, found.values())
+        yield from self._listed(folder, rows.values())
 
     def beside(self, folder: str) -> Iterator[tuple[str, Entry | None]]:
         """What a folder itself holds: path from the top, and file, or None for a folder.
@@ -182,8 +205,8 @@ class Store:
         """
         self._tried(path, lambda: self._fs.get_file(self._key(path), target))
 
-    def _changed(self, path: str) -> ConfigError:
-        return ConfigError(f"{self.url(path)}: changed while it was being read. Run the command again.")
+    def _changed(self, path: str) -> PlaceError:
+        return PlaceError(f"{self.url(path)}: changed while it was being read. Run the command again.")
 
     # Writing
 
@@ -284,19 +307,23 @@ class Store:
         if status in _CHANGED:
             raise self._changed(path) from error
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError"}:
-            raise ConfigError(
+            raise PlaceError(
                 f"{url}: no credentials ({said}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
                 "set FSSPEC_S3_ANON=true."
             ) from error
         if isinstance(error, PermissionError) or status in _DENIED:
-            raise ConfigError(
+            raise PlaceError(
                 f"{url}: access denied ({said}). Check your credentials, and what they may do there."
             ) from error
         if is_passing(error):
-            raise ConfigError(
+            raise PlaceError(
                 f"{url}: cannot be reached, {TRIES} tries ({said}). Check the network and the address, then run the command again."
             ) from error
-        raise ConfigError(f"{url}: refused ({said}). Check the address and its settings.") from error
+        raise PlaceError(f"{url}: refused ({said}). Check the address and its settings.") from error
+
+
+class PlaceError(ConfigError):
+    """A remote place that cannot be used: out of reach, closed to this user, or not what it was. No fault of a dataset's file."""
 
 
 class NoRangesError(Exception):
@@ -336,6 +363,9 @@ def _connect(place: Url) -> tuple[Any, str]:
 
 def is_passing(error: BaseException) -> bool:
     """Whether another try may mend an error."""
+    family = {base.__name__ for base in type(error).__mro__}
+    if family & _BROKEN:
+        return True
     status = _status(error)
     if status is not None:
         return status in _PASSING or any(mark in str(error) for mark in _THROTTLED)
@@ -345,8 +375,7 @@ def is_passing(error: BaseException) -> bool:
         return False
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
         return False
-    family = {base.__name__ for base in type(error).__mro__}
-    return bool(family & {"OSError", "TimeoutError", "ClientError", "HTTPClientError", "HttpError"})
+    return bool(family & _LOST)
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -354,9 +383,12 @@ def _status(error: BaseException | None) -> int | None:
     while error is not None:
         answer = getattr(error, "response", None)
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
-        for found in (status, getattr(error, "status", None), getattr(error, "code", None)):
-            if isinstance(found, int) and 100 <= found < 600:
-                return found
+        if status is None:
+            status = getattr(error, "status", None) or (
+                None if hasattr(error, "status") else getattr(error, "code", None)
+            )
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
         error = error.__cause__
     return None
 
