@@ -312,7 +312,7 @@ def test_the_panel_shows_the_study_and_a_click_on_an_arm_changes_the_view(app, s
     points = page.locator(".scatterlayer .trace .points path")
     points.first.wait_for()
     assert points.count() == 1 + 3  # the effect, and each seed's
-    assert {"AP", "loss"} <= set(page.locator(".js-plotly-plot .ytitle").all_inner_texts())
+    assert {"AP", "loss"} <= set(page.locator(".js-plotly-plot .ytitle").all_text_contents())
     looking.picture("study-panel")
 
     page.locator(f'tr:has-text("{ARM}") button').first.click()
