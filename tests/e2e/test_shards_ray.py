@@ -110,7 +110,7 @@ def test_a_damaged_shard_is_named_and_can_be_left_out(whole, tmp_path):
     said = []
     for engine in ("local", "ray"):
         with at_work(engine, 2):
-            with pytest.raises(DataError, match="ends in the middle of 000000004.jpg"):
+            with pytest.raises(DataError, match=r"ends in the middle of 000000004.jpg"):
                 augsuite.write(augsuite.read(tmp_path / "damaged"), tmp_path / engine, **_csv())
             assert not (tmp_path / engine).exists()
             intake = Intake(skip_invalid=True)

@@ -163,7 +163,7 @@ class Dies:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_process_that_is_killed_costs_what_came_after_the_checkpoint(root, tmp_path):
-    config = {**TOGETHER, "epochs": 30, "checkpoint_s": 0.0}
+    config = {**TOGETHER, "epochs": 8, "lr": 1e-4, "checkpoint_s": 0.0}
     run = asked(root, tmp_path / "both", config=config)
     watcher = Watcher()
     record = train_together(Dies(run, tmp_path / "killed"), "ray", 2, watcher)
@@ -173,8 +173,8 @@ def test_a_process_that_is_killed_costs_what_came_after_the_checkpoint(root, tmp
     judge, losses = alone(run, tmp_path / "one")
     assert record.images == judge.images
     told = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
-    assert [each["step"] for each in told] == list(range(1, 31)), "no epoch is missing, none stands there twice"
-    assert [each["loss"] for each in told] == pytest.approx(losses, rel=2e-2)
+    assert [each["step"] for each in told] == list(range(1, 9)), "no epoch is missing, none stands there twice"
+    assert [each["loss"] for each in told] == pytest.approx(losses, rel=5e-3)
     assert not list((tmp_path / "both").glob(".*"))
 
 
@@ -206,6 +206,7 @@ def command(root, folder, *more, **settings):
     return [sys.executable, "-m", "augsuite", *map(str, [*words, "--engine", "ray", *more])]
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_result_and_shows_its_epochs(root, tmp_path):
     done = subprocess.run(
         command(root, tmp_path / "run", "--json"), capture_output=True, text=True, check=False, timeout=500
@@ -214,7 +215,7 @@ def test_the_command_prints_one_result_and_shows_its_epochs(root, tmp_path):
     printed = json.loads(done.stdout)
     assert printed["metrics"] == json.loads((tmp_path / "run" / "record.json").read_text())["metrics"]
     assert len(re.findall(r"epoch 2/2", done.stderr)) == 1
-    assert len(done.stderr.splitlines()) == 3, done.stderr  # the division, the first epoch and the last
+    assert all(line.startswith(("train: 5 images", "epoch ")) for line in done.stderr.splitlines()), done.stderr
 
 
 @pytest.mark.slow
