@@ -45,7 +45,8 @@ def connect(workers: int | None) -> None:
     if address and address != "local":
         _check(address)
         try:
-            ray.init(address=address, **common)
+            with _on_loopback() if _is_private(address) else contextlib.nullcontext():
+                ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ConfigError(f"Ray cluster {address}: {_first_line(error)}{_hint(error)}") from error
         return
@@ -72,6 +73,20 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
+
+
+def _is_private(address: str) -> bool:
+    """Whether a cluster is one that another process has started as `connect` does: Ray must know, to find its own machine in it."""
+    from ray._private import services
+
+    host, _, port = address.rpartition(":")
+    if host not in {"127.0.0.1", "localhost"}:
+        return False
+    try:
+        socket.create_connection((services.get_node_ip_address(), int(port)), timeout=_PATIENCE_S).close()
+    except OSError:
+        return True
+    return False
 
 
 def _hush() -> None:
