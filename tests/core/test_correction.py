@@ -340,3 +340,62 @@ def test_the_page_shows_both_sides_of_each_edit(written):
     assert page.count("stroke:#d0342c") == 1
     assert "c.jpg" not in page
     assert "http" not in page
+
+
+EVERY_SHAPE = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version>
+  <meta><task><labels><label><name>cat</name></label><label><name>dog</name></label></labels></task></meta>
+  <image id="0" name="a.jpg" width="100" height="80">
+    <box label="cat" source="manual" occluded="0" xtl="10.00" ytl="20.00" xbr="30.00" ybr="40.00" rotation="30.00" z_order="0"/>
+    <ellipse label="dog" source="manual" occluded="0" cx="50.00" cy="40.00" rx="8.00" ry="12.00" z_order="0"/>
+    <mask label="cat" source="manual" occluded="0" rle="2, 4, 2" left="70" top="10" width="4" height="2" z_order="0"/>
+    <polyline label="dog" source="manual" occluded="0" points="1.00,2.00;30.00,4.00;5.00,60.00" z_order="0"/>
+    <tag label="dog" source="manual"/>
+    <box label="dog" source="manual" occluded="1" xtl="60.00" ytl="50.00" xbr="90.00" ybr="70.00" z_order="0"/>
+  </image>
+</annotations>
+"""
+
+
+def test_every_shape_of_cvat(tmp_path):
+    """Turned boxes, ellipses, masks, lines and labels of images: untouched, then each edited."""
+    for name in ("own", "work"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "annotations.xml").write_text(EVERY_SHAPE)
+    data = augsuite.read(tmp_path / "own")
+    after, found = augsuite.correct(data, tmp_path / "work")
+    assert (found.edits, augsuite.diff(data, after).equal) == ([], True)
+    edited = (
+        EVERY_SHAPE.replace('rotation="30.00"', 'rotation="45.00"')
+        .replace('rle="2, 4, 2"', 'rle="1, 6, 1"')
+        .replace("5.00,60.00", "5.00,70.00")
+        .replace('<tag label="dog"', '<tag label="cat"')
+        .replace('ry="12.00"', 'ry="14.00"')
+        .replace('occluded="1" xtl="60.00"', 'occluded="0" xtl="60.00"')
+    )
+    (tmp_path / "work" / "annotations.xml").write_text(edited)
+    after, found = augsuite.correct(data, tmp_path / "work")
+    assert [edit.kinds for edit in found.edits] == [
+        ("moved",),
+        ("moved",),
+        ("reshaped",),
+        ("relabelled",),
+        ("attributes",),
+    ]
+    assert found.notes == {"cvat.shapes of images changed": 1}
+    augsuite.write(after, tmp_path / "out", "cvat", images="none")
+
+    def shapes(text):
+        image = next(ET.fromstring(text).iter("image"))
+        return [(shape.tag, sorted(shape.attrib.items())) for shape in image]
+
+    assert shapes((tmp_path / "out" / "annotations.xml").read_text()) == shapes(edited)
+
+
+def test_pixels_of_masks_are_compared_in_labelme_too(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "annotations.xml").write_text(EVERY_SHAPE)
+    data = augsuite.read(tmp_path / "own")
+    augsuite.write(data, tmp_path / "work", "labelme", images="none")
+    after, found = augsuite.correct(data, tmp_path / "work")
+    assert (found.edits, augsuite.diff(data, after).equal) == ([], True)
