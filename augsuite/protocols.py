@@ -69,21 +69,6 @@ class Write(Protocol):
         """
 
 
-class Store(Protocol):
-    """Writes a dataset to where there are no folders (`FormatSpec.scheme`)."""
-
-    def __call__(self, data: Dataset, place: Path, losses: Losses, *, overwrite: bool, **options: str) -> None:
-        """Write the dataset, whole or not at all; image files stay where they are.
-
-        Args:
-            data: the dataset.
-            place: `<scheme>://<name>` as a path, which `augsuite.dataset.urls.url_of` understands.
-            losses: takes what cannot be represented.
-            overwrite: whether a dataset that is there may be replaced.
-            options: those that the declaration lists.
-        """
-
-
 class ReadParts(Protocol):
     """Reads a dataset in parts."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from augsuite import engines, protocols
+    from augsuite.dataset.urls import Store
     from augsuite.engines import together
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class FormatSpec:
         write_parts: writes it from parts, in memory that does not grow; it takes the place of `write`.
         scheme: of a format whose datasets are no files: they are called `<scheme>://<name>`, and `detect` says whether one is there. Empty
             for all others.
-        store: writes it where it has a scheme; it takes the place of `write`.
+        store: writes it where it has a scheme (`augsuite.dataset.urls.Store`); it takes the place of `write`.
         resumes: for a writer that goes on where an earlier one was killed, the name of the file or folder by which it knows what is
             finished; "" for one that begins anew. See `augsuite.protocols.WriteParts`.
     """
@@ -100,7 +101,7 @@ class FormatSpec:
     read_parts: Ref[protocols.ReadParts] | None = None
     write_parts: Ref[protocols.WriteParts] | None = None
     scheme: str = ""
-    store: Ref[protocols.Store] | None = None
+    store: Ref[Store] | None = None
     resumes: str = ""
 
     @property

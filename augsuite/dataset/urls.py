@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from augsuite.dataset.tables import Dataset
+    from augsuite.protocols import Losses
 
 
 class Url(NamedTuple):
@@ -30,6 +35,24 @@ def url_of(place: str | os.PathLike[str]) -> Url | None:
     """
     found = _URL.fullmatch(os.fspath(place))
     return Url(found[1].lower(), found[2].strip("/")) if found else None
+
+
+class Store(Protocol):
+    """Writes a dataset to where there are no folders: what `FormatSpec.store` points at."""
+
+    def __call__(self, data: Dataset, place: Path, losses: Losses, *, overwrite: bool, **options: str) -> None:
+        """Write the dataset, whole or not at all; image files stay where they are.
+
+        Args:
+            data: the dataset.
+            place: `<scheme>://<name>` as a path, which `url_of` understands.
+            losses: takes what cannot be represented.
+            overwrite: whether a dataset that is there may be replaced.
+            options: those that the declaration lists.
+
+        Raises:
+            ConfigError: if one that is there may not be replaced.
+        """
 
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)  # of two letters at least: C:/ is a drive

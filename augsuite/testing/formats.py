@@ -56,9 +56,12 @@ def check_declaration(spec: FormatSpec, folder: Path) -> None:
         ("write", spec.write),
         ("read_parts", spec.read_parts),
         ("write_parts", spec.write_parts),
+        ("store", spec.store),
     ):
         if ref is not None and not callable(ref.load()):
             raise ContractError(f"{spec.name}: {name} points at {ref.target}, which cannot be called")
+    if bool(spec.scheme) != bool(spec.store):
+        raise ContractError(f"{spec.name}: scheme and store belong together")
     unknown = sorted(word for word in spec.keeps - KEEPS if "." not in word)
     if unknown:
         raise ContractError(f"{spec.name}: keeps {unknown}; expected extras as 'owner.key', or some of {sorted(KEEPS)}")
@@ -74,7 +77,7 @@ def check_round_trip(spec: FormatSpec, folder: Path) -> None:
     for name, data in example_datasets(folder / "given").items():
         noted = with_notes(data, [word.removesuffix(".*") for word in spec.keeps if word.endswith(".*")])
         for case, source in ((name, noted), (f"{name}, no files", without_files(data))):
-            target = folder / f"{spec.name} {case}"
+            target = _place(spec, folder, case)
             try:
                 losses = conversion.write(source, target, spec)
             except DataError as error:
@@ -95,6 +98,11 @@ def check_round_trip(spec: FormatSpec, folder: Path) -> None:
         raise ContractError(f"{spec.name}: refused every dataset")
 
 
+def _place(spec: FormatSpec, folder: Path, name: str) -> Path:
+    """Where to write a dataset of a check: in its folder, or under a name that begins with the folder's."""
+    return Path(f"{spec.scheme}://{folder.name} {name}") if spec.scheme else folder / name
+
+
 def check_stays_inside(spec: FormatSpec, folder: Path) -> None:
     """Nothing is written outside the folder, whatever the names; a refusal leaves nothing behind."""
     if not spec.writable:
@@ -106,7 +114,7 @@ def check_stays_inside(spec: FormatSpec, folder: Path) -> None:
             place.mkdir()
             given = renamed(data, part, name)
             try:
-                conversion.write(given, place / "out", spec)
+                conversion.write(given, _place(spec, place, "out"), spec)
             except AugsuiteError:
                 found = [path.name for path in place.iterdir()]
                 if found:
@@ -118,7 +126,7 @@ def check_stays_inside(spec: FormatSpec, folder: Path) -> None:
 def check_bad_input(spec: FormatSpec, folder: Path) -> None:
     """Files cut short, emptied or overwritten give a dataset or a DataError, and `detect` never raises."""
     spec.detect.load()(folder / "nothing here")
-    if not spec.writable:
+    if not spec.writable or spec.scheme:
         return
     given = example_datasets(folder / "given")
     for name in ("plain", "labels"):
@@ -143,7 +151,7 @@ def check_bad_input(spec: FormatSpec, folder: Path) -> None:
 
 def check_archives(spec: FormatSpec, folder: Path) -> None:
     """What it wrote is read from a zip and a tar file as from a folder, with no file beside them."""
-    if not spec.writable:
+    if not spec.writable or spec.scheme:
         return
     for name, data in example_datasets(folder / "given").items():
         plain = folder / f"{spec.name} {name}"

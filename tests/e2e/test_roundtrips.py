@@ -20,7 +20,7 @@ from augsuite.protocols import Losses
 from augsuite.testing.examples import example_datasets, without_files
 from augsuite.testing.formats import count_differences, differences
 
-WRITABLE = [name for name, spec in registry.default().formats().items() if spec.writable]
+WRITABLE = [name for name, spec in registry.default().formats().items() if spec.writable and not spec.scheme]
 SAMPLES = {
     "bccd": "voc",
     "raccoon/annotations": "voc",

@@ -11,7 +11,9 @@ from augsuite.errors import DataError
 from augsuite.study.session import train_once
 
 FORMATS = [
-    name for name, spec in registry.default().formats().items() if "image_labels" in spec.keeps and spec.writable
+    name
+    for name, spec in registry.default().formats().items()
+    if "image_labels" in spec.keeps and spec.writable and not spec.scheme
 ]
 PLAIN = Policy(name="none", steps=())
 SETTINGS = {
