@@ -72,6 +72,8 @@ def insert_samples(
         schema.see([sample.fields for sample in batch])
         if dataset.media_type is None:
             dataset.media_type = "image"
+        if dataset.group_field is None and any(sample.group is not None for sample in batch):
+            raise ConfigError(f"{dataset.name}: has no group field. Make one with add_group_field.")
         for name in sorted({sample.group[1] for sample in batch if sample.group is not None}):
             dataset.add_group_slice(name, "image")
         documents = [_document(dataset, sample, now) for sample in batch]
@@ -207,8 +209,6 @@ def _document(dataset: Any, sample: NewSample, now: dt.datetime) -> Document:
         if mime:
             document["metadata"]["mime_type"] = mime
     if sample.group is not None:
-        if dataset.group_field is None:
-            raise ConfigError(f"{dataset.name}: has no group field. Make one with add_group_field.")
         document[dataset.group_field] = {"_cls": "Group", "_id": ObjectId(sample.group[0]), "name": sample.group[1]}
     document.update((name, value) for name, value in sample.fields.items() if value is not None)
     return document
