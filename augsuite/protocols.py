@@ -97,9 +97,7 @@ class WriteParts(Protocol):
 
         Args:
             parts: at least one; taken one by one.
-            folder: where to write. Empty; but where the declaration says `resumes`, and there is something of that name, what an
-                earlier writer for the same target left there, whatever it wrote. The writer keeps of it what it knows to be right,
-                and removes the rest.
+            folder: where to write; empty, but for what an earlier writer left there, see `augsuite.spec.FormatSpec.resumes`.
             losses: takes what cannot be represented.
             options: those that the declaration lists.
 

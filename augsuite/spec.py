@@ -87,7 +87,7 @@ class FormatSpec:
             for all others.
         store: writes it where it has a scheme (`augsuite.dataset.urls.Store`); it takes the place of `write`.
         resumes: for a writer that goes on where an earlier one was killed, the name of the file or folder by which it knows what is
-            finished; "" for one that begins anew. See `augsuite.protocols.WriteParts`.
+            finished; "" for one that begins anew. The writer keeps of what is there that which it knows to be right, and removes the rest.
     """
 
     name: str

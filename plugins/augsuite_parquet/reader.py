@@ -116,7 +116,9 @@ def _folders(root: Path, file: Path) -> list[str]:
 
 def _sound(files: Sequence[Path], intake: Intake) -> tuple[list[Path], list[pa.Schema], list[Head | None]]:
     """The files that can be opened, with their columns and heads; one that cannot is invalid as a whole."""
-    found: tuple[list[Path], list[pa.Schema], list[Head | None]] = ([], [], [])
+    found: list[Path] = []
+    schemas: list[pa.Schema] = []
+    heads: list[Head | None] = []
     for file in files:
         try:
             schema = read_schema(file)
@@ -126,9 +128,10 @@ def _sound(files: Sequence[Path], intake: Intake) -> tuple[list[Path], list[pa.S
                 raise DataError(f"{error} Or pass --skip-invalid to leave it out.") from error
             intake.skipped.append(f"{error} Left out: all of it.")
             continue
-        for column, value in zip(found, (file, schema, head), strict=True):
-            column.append(value)
-    return found
+        found.append(file)
+        schemas.append(schema)
+        heads.append(head)
+    return found, schemas, heads
 
 
 def _groups(file: Path, columns: Columns, intake: Intake, *, verify: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
