@@ -47,6 +47,14 @@ class Augment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
         inputs.view_target(ctx, action_description="Augment")
         collection = forms.target(ctx)
         forms.choose_policy(inputs, ctx.params)
+        try:
+            settings = _settings(ctx.params, collection)
+            if settings.run:
+                check_key(ctx.dataset, settings.run)
+            if not ctx.delegated:
+                _show(inputs, collection, settings)
+        except AugsuiteError as error:
+            forms.problem(inputs, error)
         inputs.int("copies", default=1, min=1, max=1000, label="Copies", description="Of each sample.")
         inputs.int("seed", default=0, min=0, label="Seed", description="The same seed, the same images.")
         forms.choose_fields(inputs, collection)
@@ -60,14 +68,6 @@ class Augment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
             "run", allow_empty=True, label="Name of the run", description="By default the policy's and a number."
         )
         inputs.enum("encoding", ["jpg", "png"], default="jpg", label="Image files")
-        try:
-            settings = _settings(ctx.params, collection)
-            if settings.run:
-                check_key(ctx.dataset, settings.run)
-            if not ctx.delegated:
-                _show(inputs, collection, settings)
-        except AugsuiteError as error:
-            forms.problem(inputs, error)
         return forms.as_prompt(inputs, "Augment samples", "Augment")
 
     def execute(self, ctx: Any) -> Iterator[Any]:
