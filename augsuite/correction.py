@@ -133,6 +133,12 @@ def correct(
         shapes_only=spec is not None and spec.name in _KNOWS_OUTLINES_ONLY,
     )  # fmt: skip
     corrected, edits, said = apply(work, tolerance)
+    counts = [np.bincount(each.annotations.image_rows, minlength=len(each)) for each in (given, annotated)]
+    bare = int(((counts[0][back] > 0) & (counts[1][right] == 0)).sum())
+    if bare:
+        notes[
+            "images came back without any object, so all of theirs count as deleted; leave out those nobody looked at"
+        ] += bare
     touched = sum("added" not in edit.kinds for edit in edits)
     return corrected, Corrections(
         images=len(right),

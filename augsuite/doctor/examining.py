@@ -50,10 +50,13 @@ def examine(
         tried.append(("the browser", lambda: list(database.browser())))
     with ThreadPoolExecutor(2) as pool:
         running = [(what, pool.submit(run)) for what, run in tried]
-        for what, future in running:
-            if begin is not None:
-                begin(what)
-            yield from future.result()
+        try:
+            for what, future in running:
+                if begin is not None:
+                    begin(what)
+                yield from future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # who interrupts waits for two processes, not for all
 
 
 def failed(checks: Iterable[Check], jobs: Sequence[str] = ()) -> bool:

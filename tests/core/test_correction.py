@@ -202,6 +202,17 @@ def test_images_that_were_not_given_out_stay(data, tmp_path):
     same_but(data, after, (2,))
 
 
+def test_an_image_that_came_back_empty_is_told(data, tmp_path):
+    """Nobody may have looked at it."""
+    tree, images = cvat(data, tmp_path / "work")
+    images["c.jpg"].clear()
+    images["c.jpg"].attrib.update(id="2", name="c.jpg", width="100", height="80")
+    _, found = augsuite.correct(data, export(tree, tmp_path / "work"))
+    assert [(edit.kinds, edit.id) for edit in found.edits] == [(("deleted",), 5)]
+    ((note, times),) = found.notes.items()
+    assert (note.startswith("images came back without any object"), times) == (True, 1)
+
+
 def test_a_renamed_image_is_known_by_its_bytes(tmp_path):
     rng = np.random.default_rng(0)
     for name in NAMES:
