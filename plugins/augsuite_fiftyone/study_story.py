@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KEY = "augsuite_study"
 """Where it stands in the `info` of a FiftyOne dataset."""
 
-VERSION = 3
+VERSION = 1
 """A panel refuses another one, instead of showing half of it."""
 
 _POINTS = 120  # of a curve

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-import augsuite
+from augsuite import __version__, read_study
 from augsuite.errors import ConfigError, PluginError
 from augsuite_fiftyone.bulk import set_labels, set_values
 from augsuite_fiftyone.database import connect
@@ -65,7 +65,7 @@ def open_study(
         ConfigError: if there is no such study or seed, or a dataset of that name that was not made of a study.
         DataError: if the images are not those of the study.
     """
-    results = augsuite.read_study(folder, images)
+    results = read_study(folder, images)
     shown = list(fields_of(results, seeds, _TAKEN))
     for seed in seeds if isinstance(seeds, Sequence) and not isinstance(seeds, str) else ():
         if not any(run.seed == seed for run in shown):
@@ -247,7 +247,7 @@ def _digest(results: StudyResults, shown: Sequence[Shown], min_score: float | No
         {arm: sorted(runs) for arm, runs in results.predicted.items()},
         [[run.arm, run.seed, run.field] for run in shown],
         min_score,
-        [augsuite.__version__, VERSION],
+        [__version__, VERSION],
     ]
     return hashlib.blake2b(json.dumps(plain).encode(), digest_size=16).hexdigest()
 

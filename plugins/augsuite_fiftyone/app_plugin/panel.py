@@ -103,12 +103,10 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         with_effect = [arm for arm in known["arms"] if arm["effect"] is not None]
         if with_effect:
             data, layout = intervals(with_effect, known["metric"])
-            panel.plot(
-                "effects", data=data, layout=layout, config=_QUIET, on_click=self.choose, height=layout["height"]
-            )
+            panel.plot("effects", data=data, layout=layout, config=_QUIET, on_click=self.choose)
         for place, (name, lines) in enumerate(known["curves"].items()):
             data, layout = curves(lines, name, known["reference"])
-            panel.plot(f"curve_{place}", data=data, layout=layout, config=_QUIET, height=layout["height"])
+            panel.plot(f"curve_{place}", data=data, layout=layout, config=_QUIET)
         return types.Property(panel, view=_COLUMN)
 
     def _table(self, panel: Any, known: Mapping[str, Any]) -> None:
