@@ -75,7 +75,7 @@ def _warp(warp: Warp, size: tuple[int, int] | None) -> str:
         top, bottom = sorted((f, e * size[1] + f))
         if left <= 0 and top <= 0 and right >= warp.width and bottom >= warp.height:
             if (right - left, bottom - top) != (warp.width, warp.height):
-                parts.append(f"cut to {canvas} from ({-left:.0f}, {-top:.0f})")
+                parts.append(f"cut to {canvas} from ({0 - left:.0f}, {0 - top:.0f})")  # never "-0"
         else:
             parts.append(f"placed at ({left:.0f}, {top:.0f}) on {canvas}")
     return ", ".join(parts) or "as it was"

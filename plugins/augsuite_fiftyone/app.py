@@ -49,9 +49,9 @@ class App:
             ConfigError: if the port is in use, or the address is none of this machine.
         """
         self.address = address
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         with _listening(address, port) as door:
             self.port = int(door.getsockname()[1])
+            self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
             passed = () if sys.platform == "win32" else (door.fileno(),)
             if not passed:
                 door.close()

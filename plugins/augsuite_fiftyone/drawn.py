@@ -144,8 +144,8 @@ def _geometry(warp: Warp, size: tuple[int, int] | None) -> Values:
     }
     if size is not None and abs(b) < _ALIGNED and abs(d) < _ALIGNED:
         first, _, left, _, fifth, top = warp.matrix[:6]
-        found["at_x"] = float(min(left, first * size[0] + left))
-        found["at_y"] = float(min(top, fifth * size[1] + top))
+        found["at_x"] = min(left, first * size[0] + left) + 0.0  # no -0.0
+        found["at_y"] = min(top, fifth * size[1] + top) + 0.0
     return {**found, **canvas}
 
 

@@ -1,0 +1,45 @@
+"""Real data in the App, as the documentation shows it: `AUGSUITE_SCREENSHOTS=docs/images` makes its pictures again."""
+
+from __future__ import annotations
+
+import PIL.Image
+
+import augsuite
+
+_LARGEST = 300_000  # bytes of a picture in the documentation
+
+
+def small(path):
+    """A picture with a palette, which suits what a screen shows; its size in bytes."""
+    with PIL.Image.open(path) as picture:
+        colours = picture.convert("RGB").quantize(96, dither=PIL.Image.Dither.NONE)
+    colours.save(path, optimize=True)
+    return path.stat().st_size
+
+
+def test_blood_cells_and_what_a_policy_makes_of_them(fo, real_data, looking):
+    from augsuite_fiftyone.view_dataset import view_dataset
+    from augsuite_fiftyone.view_policy import remove, view_policy
+
+    data = augsuite.read(real_data / "bccd")
+    looking.page.set_viewport_size({"width": 1200, "height": 720})
+    looking.open(view_dataset(data, "bccd", samples=12))
+    assert looking.error() == ""
+    assert small(looking.picture("fiftyone-dataset")) < _LARGEST
+    dataset = view_policy(data, augsuite.policy("ssd"), "bccd-ssd", samples=12)
+    try:
+        # The first image from which the policy drops boxes and leaves some.
+        names = dataset.match({"boxes_dropped": {"$gt": 2}, "ground_truth.detections.2": {"$exists": True}}).values(
+            "image"
+        )
+        order = dataset.values("image")
+        looking.open(dataset)
+        looking.open_modal(order.index(names[0]))
+        cells = looking.page.locator('[data-cy="group-carousel"] [data-cy="looker"] canvas[canvas-loaded="true"]')
+        cells.nth(4).wait_for()
+        looking.page.mouse.move(5, 5)
+        looking.page.wait_for_timeout(1000)
+        assert looking.error() == ""
+        assert small(looking.picture("fiftyone-policy")) < _LARGEST
+    finally:
+        remove(dataset)
