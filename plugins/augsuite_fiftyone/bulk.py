@@ -233,6 +233,9 @@ def _write(dataset: Any, field: str, values: Mapping[str, Any], progress: Callab
 
 def _kind(value: Any) -> str:
     """The type of field that holds a value."""
+    exact = _EXACT.get(type(value))
+    if exact is not None:
+        return exact
     if isinstance(value, list | tuple):
         return f"ListField:{_common({_kind(each) for each in value})}" if value else "ListField"
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "Field")
@@ -247,6 +250,9 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (dt.datetime, "DateTimeField"),
     (ObjectId, "ObjectIdField"),
 )
+
+
+_EXACT = dict(_KINDS)
 
 
 def _common(kinds: set[str]) -> str:
