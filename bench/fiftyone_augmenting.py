@@ -29,13 +29,16 @@ TASKS: dict[str, tuple[list[dict[str, Any]], list[list[Any]]]] = {
 }
 """What is done: by a policy of ours, and by the transforms of albumentations that a peer takes."""
 
+_BLACK = {"border_mode": 0}  # by default they mirror the image at its border, and what is painted would be seen twice
+
 THEIRS: dict[str, dict[str, Any]] = {
-    "HorizontalFlip": {}, "VerticalFlip": {}, "Transpose": {}, "RandomRotate90": {}, "Rotate": {"limit": 30}, "SafeRotate": {"limit": 30},
-    "ShiftScaleRotate": {}, "Affine": {"rotate": [-30, 30], "shear": [-10, 10]}, "Perspective": {}, "RandomCrop": {"height": 120, "width": 160},
-    "CenterCrop": {"height": 120, "width": 160}, "RandomSizedBBoxSafeCrop": {"height": 160, "width": 200}, "CropAndPad": {"px": 15},
-    "PadIfNeeded": {"min_height": 300, "min_width": 300}, "LongestMaxSize": {"max_size": 120}, "SmallestMaxSize": {"max_size": 120},
-    "Resize": {"height": 90, "width": 120}, "RandomScale": {}, "ElasticTransform": {"alpha": 300, "sigma": 8}, "GridDistortion": {},
-    "OpticalDistortion": {"distort_limit": 0.3},
+    "HorizontalFlip": {}, "VerticalFlip": {}, "Transpose": {}, "RandomRotate90": {}, "Rotate": {"limit": 30, **_BLACK},
+    "SafeRotate": {"limit": 30, **_BLACK}, "ShiftScaleRotate": _BLACK, "Affine": {"rotate": [-30, 30], "shear": [-10, 10]},
+    "Perspective": {}, "RandomCrop": {"height": 120, "width": 160}, "CenterCrop": {"height": 120, "width": 160},
+    "RandomSizedBBoxSafeCrop": {"height": 160, "width": 200}, "CropAndPad": {"px": 15},
+    "PadIfNeeded": {"min_height": 300, "min_width": 300, **_BLACK}, "LongestMaxSize": {"max_size": 120}, "SmallestMaxSize": {"max_size": 120},
+    "Resize": {"height": 90, "width": 120}, "RandomScale": {}, "ElasticTransform": {"alpha": 300, "sigma": 8, **_BLACK},
+    "GridDistortion": _BLACK, "OpticalDistortion": {"distort_limit": 0.3, **_BLACK},
 }  # fmt: skip
 """Geometric transforms of albumentations, and their arguments where the defaults would do little."""
 
