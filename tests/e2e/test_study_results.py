@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import statistics
 
+import numpy as np
+import PIL.Image
 import pyarrow.parquet
 import pytest
 from msgspec.structs import replace
 from scipy import stats
 from studykit import Bench
 
+import augsuite
+from augsuite.errors import DataError
 from augsuite.study.comparison import differing
 from augsuite.study.export import escaped, latex
 from augsuite.study.store import Store
@@ -168,3 +173,29 @@ def test_no_report_is_a_clear_line(bench):
         done = bench.invoke("study", "reproduce", path)
         assert done.returncode == 2
         assert "no such report" in done.stderr
+
+
+def test_what_a_study_found_to_go_on_with(bench):
+    found = augsuite.read_study(bench.out)
+    told = metrics(bench)
+    assert (found.name, found.metric, found.reference) == ("quick", "AP", "none")
+    assert {name: arm.values for name, arm in found.arms.items()} == told
+    assert len(found.val) == 2
+    assert np.isnan(found.image_values("none")).all()  # this trainer leaves no predictions
+    assert np.isnan(found.image_effects("a_b & c")).all()
+    assert {name: [len(seed) for seed in lines["none"]] for name, lines in found.curves.items()} == {
+        "AP": [2] * 3,
+        "loss": [2] * 3,
+    }
+    digest = next(run["digest"] for run in bench.state()["runs"] if (run["arm"], run["seed"]) == ("a_b & c", 2))
+    assert found.run_folder("a_b & c", 2).resolve() == (bench.store / "runs" / digest).resolve()
+    assert found.mark("none") == "reference"
+
+
+def test_a_study_is_read_with_its_own_images_only(bench, tmp_path):
+    shutil.copytree(bench.folder / "pets", tmp_path / "pets")
+    assert len(augsuite.read_study(bench.out, str(tmp_path / "pets")).val) == 2
+    for picture in (tmp_path / "pets" / "images").iterdir():
+        PIL.Image.new("RGB", (40, 40)).save(picture)
+    with pytest.raises(DataError, match="not those that the study measured on"):
+        augsuite.read_study(bench.out, str(tmp_path / "pets"))
