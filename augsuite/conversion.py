@@ -196,7 +196,7 @@ def convert(
     return Conversion(
         source_format=reading.name,
         target_format=writing.name,
-        target=url_of(place) if writing.scheme else Path(target),
+        target=url_of(place) if writing.scheme else place,
         images=done.images,
         boxes=done.boxes,
         image_labels=done.image_labels,

@@ -133,7 +133,7 @@ def target_in(spec: FormatSpec, target: str | os.PathLike[str]) -> Path:
         raise ConfigError(
             f"{url_of(target)}: is a place for the format {other.name} alone. Name a folder, or write --to {other.name}."
         )
-    return Path(target)
+    return target_of(Path(target))
 
 
 @dataclass

@@ -17,8 +17,9 @@ from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import json_option, print_json, progress
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
-from augsuite.dataset.locate import locate
 from augsuite.dataset.output import scratch_folder
+from augsuite.dataset.publishing import target_of
+from augsuite.detection import find_place
 from augsuite.errors import ConfigError, nearest
 
 
@@ -63,9 +64,10 @@ def augment(
 ) -> None:
     """Write DATASET with augmented copies of its images to the folder DST, whole or not at all."""
     started = time.perf_counter()
+    target = target_of(target)
     steps = find_policy(policy)
     registry.find("format", registry.default().formats(), target_format)
-    conversion.check_target(None, target, overwrite, locate(dataset))  # before all images are rendered
+    conversion.check_target(None, target, overwrite, find_place(dataset))  # before all images are rendered
     with chosen.at_work(dataset):
         data = reading(dataset)
     rows = _rows_of(data, splits)

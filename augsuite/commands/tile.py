@@ -18,6 +18,7 @@ from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.commands.writing import Writing
 from augsuite.dataset.output import Placing, scratch_folder
+from augsuite.dataset.publishing import target_of
 from augsuite.dataset.tiling import Encoding, tiled
 from augsuite.dataset.urls import url_of
 from augsuite.protocols import Losses
@@ -90,6 +91,7 @@ def tile(
 ) -> None:
     """Cut the images of DATASET into overlapping tiles and write them to the folder TARGET, whole or not at all."""
     started = time.perf_counter()
+    target = target_of(target)
     place = Writing(to, overwrite=overwrite, chosen=chosen).prepare(target, [dataset], reading)
     with scratch_folder(target) as folder, shown_progress(), chosen.at_work(dataset, target):
         data = place.read(dataset)
