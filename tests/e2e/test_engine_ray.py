@@ -232,3 +232,19 @@ def test_a_study_comes_to_the_same_although_its_driver_is_killed(address, bench)
     assert [(arm["arm"], arm["values"], arm["mean"], arm["sd"]) for arm in one["arms"]] == [
         (arm["arm"], arm["values"], arm["mean"], arm["sd"]) for arm in two["arms"]
     ]
+
+
+def test_a_run_whose_worker_is_killed_is_tried_again_and_told(address, bench):
+    text = bench.file.read_text().replace("study: quick", "study: deadly").replace("seeds: 3", "seeds: 2")
+    (bench.folder / "deadly.yaml").write_text(text.replace("  hflip: [", "  dies: [{do: vflip}]\n  hflip: ["))
+    bench.calm.unlink(missing_ok=True)
+    first = bench.invoke("study", "run", "deadly.yaml", "--engine", "ray", "--json")
+    assert first.returncode == 1, first.stderr
+    again = json.loads(first.stdout)["retried"]
+    assert sorted(each["what"] for each in again) == ["dies seed 0"] * 2 + ["dies seed 1"] * 2
+    assert first.stderr.count("tried again: dies seed 0: the worker process was ended") == 2
+    assert "dies seed 1: failed: the worker process was ended" in first.stderr
+    bench.calm.touch()
+    second = bench.invoke("study", "run", "deadly.yaml", "--engine", "ray", "--json", "--retry-failed")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["retried"] == []
