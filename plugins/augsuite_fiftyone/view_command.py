@@ -145,6 +145,9 @@ def _dataset(asked: Asked) -> Iterator[str]:
     from augsuite_fiftyone.view_dataset import view_dataset
 
     data = asked.read()
+    missing = int((data.images.files == "").sum())
+    if 0 < missing < len(data):
+        click.echo(f"note: {missing:,} of {len(data):,} images have no file, and are left out", err=True)
     connect(asked.database)
     name = asked.name or _name(asked) + (f"-{asked.samples}" if asked.samples is not None else "")
     with _progress("storing", len(data) if asked.samples is None else min(asked.samples, len(data))) as step:

@@ -11,7 +11,7 @@ import numpy as np
 
 from augsuite.dataset import Dataset
 from augsuite.dataset.digest import digest
-from augsuite.errors import ConfigError
+from augsuite.errors import ConfigError, DataError
 from augsuite_fiftyone.database import connect
 from augsuite_fiftyone.store import store
 
@@ -35,6 +35,8 @@ def view_dataset(
     It is found again if tables, options and the sizes of image files are as they were; what was tagged or corrected in the App is then
     still there.
 
+    Images without a file are left out: there is nothing to see.
+
     Args:
         data: the dataset.
         name: what to call it in FiftyOne; where another dataset has that name, it is followed by `-2`, `-3`, ...
@@ -50,8 +52,9 @@ def view_dataset(
 
     Raises:
         ConfigError: if `exact_name` and another dataset has the name.
-        DataError: if the dataset cannot be stored.
+        DataError: if no image has a file, or the dataset cannot be stored.
     """
+    data = _with_files(data)
     about = {"kind": "dataset", "field": field, "samples": samples, "seed": seed if samples is not None else 0}
     asked = identity(data, about)
     free, found = place(name, asked, exact_name=exact_name)
@@ -61,14 +64,14 @@ def view_dataset(
         return found
     shown = data if samples is None or samples >= len(data) else data.take(_choice(len(data), samples, seed))
     dataset = store(shown, free, field=field, persistent=keep, progress=progress)
+    dataset.app_config.color_scheme = connect(quiet=True).ColorScheme(color_by="value")  # a colour for each class
     mark(dataset, asked, about)
     return dataset
 
 
 def identity(data: Dataset, about: Mapping[str, Any]) -> str:
     """A fingerprint of what is shown: the tables, where the files lie and how large they are, and what was asked for."""
-    there = np.flatnonzero(data.images.files != "")
-    sizes = digest(data if len(there) == len(data) else data.take(there), contents=False)
+    sizes = digest(_with_files(data), contents=False)
     lies = "\0".join([str(data.root.resolve()), *data.images.names.tolist(), *data.images.files.tolist()])
     said = msgspec.json.encode([sizes, lies, dict(about)], order="sorted")
     return hashlib.blake2b(said, digest_size=16).hexdigest()
@@ -108,6 +111,13 @@ def mark(dataset: Any, asked: str, about: Mapping[str, Any]) -> None:
     """Say in a dataset what it shows, so that `place` finds it."""
     dataset.info[INFO] = {"identity": asked, **about}
     dataset.save()
+
+
+def _with_files(data: Dataset) -> Dataset:
+    there = np.flatnonzero(data.images.files != "")
+    if not len(there):
+        raise DataError(f"{data.root}: no image files were found. Put the images beside the annotations.")
+    return data if len(there) == len(data) else data.take(there)
 
 
 def _choice(count: int, samples: int, seed: int) -> Any:

@@ -68,6 +68,16 @@ def test_the_same_dataset_is_found_again_and_a_changed_one_is_not(fo, fo_name, p
         view_dataset(changed, fo_name, exact_name=True)
 
 
+def test_images_without_a_file_are_left_out(fo, fo_name, pair):
+    from augsuite_fiftyone.view_dataset import view_dataset
+
+    (pair.root / "b.png").unlink()
+    partly = replace(pair, images=replace(pair.images, files=objects(["a.png", ""])))
+    assert view_dataset(partly, fo_name).values("filepath") == [str(pair.root / "a.png")]
+    with pytest.raises(augsuite.DataError, match="no image files"):
+        view_dataset(replace(pair, images=replace(pair.images, files=objects(["", ""]))), fo_name)
+
+
 def test_a_group_holds_the_original_each_step_and_the_policy(fo, fo_name, pair):
     from augsuite_fiftyone.view_policy import remove, view_policy
 
