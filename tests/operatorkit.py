@@ -69,4 +69,4 @@ def picture(path, size, colour=(30, 60, 90), spots=()):
 def new_samples(dataset):
     """The samples that operators added."""
     dataset.reload()
-    return list(dataset.exists("augsuite.run")) if dataset.has_field("augsuite") else []
+    return list(dataset.exists("augmentation.run")) if dataset.has_field("augmentation") else []

@@ -88,8 +88,8 @@ def test_a_mirror_moves_every_kind_of_label_and_keeps_what_they_say(fo, labelled
     assert (new.scene.label, new.scene.confidence) == ("indoors", 0.5)
     assert [label.label for label in new.also.classifications] == ["a", "b"]
     assert new.tags == ["mine", "augmented"]
-    assert (new.augsuite.source, new.augsuite.policy) == (old.id, "hflip")
-    assert new.augsuite.drawn == ["hflip: mirrored left and right"]
+    assert (new.augmentation.source, new.augmentation.policy) == (old.id, "hflip")
+    assert new.augmentation.drawn == ["hflip: mirrored left and right"]
     assert (new.metadata.width, new.metadata.height) == (W, H)
     before, after = (np.asarray(PIL.Image.open(path)) for path in (old.filepath, new.filepath))
     np.testing.assert_array_equal(after, before[:, ::-1])
@@ -125,7 +125,7 @@ def test_chosen_fields_are_carried_and_the_selection_is_augmented(fo, labelled, 
     first = labelled.first().id
     operate("augment", labelled, {**HFLIP, "copies": 2, "carry": {"boxes": True, "scene": False, "shapes": False, "points": False, "also": False}}, selected=[first])  # fmt: skip
     new = new_samples(labelled)
-    assert [sample.augsuite.source for sample in new] == [first, first]
+    assert [sample.augmentation.source for sample in new] == [first, first]
     assert all(sample.shapes is None and sample.scene is None and sample.boxes is not None for sample in new)
 
 
@@ -139,7 +139,7 @@ def test_the_same_seed_makes_the_same_images_and_another_one_others(labelled, op
     params = {"how": "step", "step": "crop", "encoding": "png"}
     for seed in (3, 3, 4):
         operate("augment", labelled, {**params, "seed": seed}, selected=[labelled.first().id])
-    first, again, other = (json.loads(sample.augsuite.plan)["sha256"] for sample in new_samples(labelled))
+    first, again, other = (json.loads(sample.augmentation.plan)["sha256"] for sample in new_samples(labelled))
     assert first == again
     assert first != other
 
@@ -208,7 +208,7 @@ def test_undoing_removes_the_samples_and_files_of_one_run_and_nothing_else(fo, l
         )
     foreign = tmp_path / "out" / "first" / "notes.txt"
     foreign.write_text("mine")
-    ids = {sample.augsuite.run: sample.id for sample in new_samples(labelled)}
+    ids = {sample.augmentation.run: sample.id for sample in new_samples(labelled)}
     form = form_of("undo_augment", labelled, {"run": "first"})
     assert "Removes 1 samples" in form["what"]["view"]["label"]
     done = operate("undo_augment", labelled, {"run": "first"}).result
@@ -267,4 +267,28 @@ def test_a_saved_policy_is_found_by_its_name_everywhere(labelled, operate, form_
     form = form_of("save_policy", labelled, {**step, "name": "ssd"})
     assert form["problem"]["error_message"] == "ssd: is a bundled policy. Choose another name."
     operate("augment", labelled, {"how": "policy", "policy": "gentle-turn"})
-    assert new_samples(labelled)[0].augsuite.policy == "gentle-turn"
+    assert new_samples(labelled)[0].augmentation.policy == "gentle-turn"
+
+
+def test_what_augsuite_stored_is_augmented_and_read_back_with_its_originals(fo, operate, fo_name, tmp_path):
+    from augsuite_fiftyone.store import load, store
+
+    name = picture(tmp_path / "a.png", (W, H))
+    data = augsuite.Dataset(
+        augsuite.Images.of(["a.png"], [(W, H)], ids=[7], files=[name]),
+        augsuite.Categories.of(["cat", "dog"], ids=[3, 9]),
+        augsuite.Annotations.of(
+            [0], [1], [[10.25, 20, 40, 40]], ids=[900100581904], extra={"voc.pose": np.array(["Left"], object)}
+        ),
+        tmp_path,
+    )
+    stored = store(data, fo_name)
+    operate("augment", stored, HFLIP)
+    back = load(stored)
+    assert back.images.ids[0] == 7
+    assert len(set(back.images.ids.tolist())) == 2
+    assert back.annotations.ids[0] == 900100581904
+    assert len(set(back.annotations.ids.tolist())) == 2
+    np.testing.assert_allclose(back.boxes(), [[10.25, 20, 40, 40], [60, 20, 89.75, 40]])
+    assert back.categories.names[back.annotations.category_rows].tolist() == ["dog", "dog"]
+    assert back.annotations.extra["voc.pose"].tolist() == ["Left", "Left"]

@@ -21,6 +21,9 @@ from augsuite_fiftyone.app_plugin.documents import placed, traced
 from augsuite_fiftyone.app_plugin.originals import MANY, Item, Original, Originals
 from augsuite_fiftyone.labels import LISTS, Document
 
+_OF_ONE = frozenset({"annotation_id"})
+"""What no other label has: it stays with the label that is shown as `augsuite_source`."""
+
 _GEOMETRY = frozenset({"bounding_box", "mask", "mask_path", "points"})
 _TAILS = tuple(f"{mark}{name}" for name in PLACED for mark in "._")
 
@@ -156,7 +159,7 @@ class _Carrying:
     def _add(self, item: Item, geometry: Document, weight: float) -> None:
         document: Document = {}
         for key, value in item.document.items():
-            if self.moved and key in _GEOMETRY:
+            if key in _OF_ONE or (self.moved and key in _GEOMETRY):
                 continue
             if self.moved and _says_where(key, value):
                 self.done.lost[key] += 1

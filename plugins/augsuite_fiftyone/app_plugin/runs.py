@@ -19,7 +19,7 @@ from augsuite.dataset.images import Image
 from augsuite_fiftyone.app_plugin.originals import Originals
 from augsuite_fiftyone.labels import Document
 
-ABOUT = "augsuite"
+ABOUT = "augmentation"
 """The field of augmented samples that says where they come from: `source`, `run`, `policy`, `plan` and `drawn`."""
 
 METHOD = "augsuite"
