@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,6 +16,7 @@ from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, objects, rle
 from augsuite.errors import ConfigError, DataError
 from augsuite.testing.examples import example_datasets, without_files
+from augsuite_fiftyone.database import home
 from augsuite_fiftyone.store import load, store
 
 
@@ -315,3 +318,19 @@ def test_a_damaged_record_is_an_error_that_names_the_sample(fo, fo_name, scene):
     dataset.set_values("augsuite_record", ["[1,2", None])
     with pytest.raises(DataError, match=r"a\.jpg: the field 'augsuite_record' is damaged"):
         load(dataset)
+
+
+def test_images_in_archives_are_copied_once_for_each_content(fo, fo_name, scene, tmp_path):
+    augsuite.write(scene, tmp_path / "out", "coco")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "out")
+    data = augsuite.read(tmp_path / "packed.zip")
+    files = store(data, fo_name).values("filepath")
+    assert len(set(files)) == 1  # both images have the same bytes
+    assert Path(files[0]).read_bytes() == (tmp_path / "a.jpg").read_bytes()
+    assert Path(files[0]).is_relative_to(home())
+    written = Path(files[0]).stat().st_mtime_ns
+    assert store(data, fo_name, overwrite=True).values("filepath") == files
+    assert Path(files[0]).stat().st_mtime_ns == written
+    back = load(fo.load_dataset(fo_name))
+    assert back.images.names.tolist() == data.images.names.tolist()
+    assert back.path(0).read_bytes() == (tmp_path / "a.jpg").read_bytes()
