@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from augsuite import __version__, read_study
+from augsuite.dataset import Dataset
+from augsuite.dataset.files import with_sizes
 from augsuite.errors import ConfigError, PluginError
 from augsuite_fiftyone.bulk import set_labels, set_values
 from augsuite_fiftyone.database import connect
@@ -108,7 +110,7 @@ def _fill(
         for run in shown
         if (judged := results.predicted[run.arm][run.seed].judged) is not None
     }
-    data = with_verdicts(results, [run for run in shown if run in marked], marked, min_score)
+    data = with_sizes(with_verdicts(results, [run for run in shown if run in marked], marked, min_score))
     dataset = store(data, name, field=TRUTH, persistent=False, progress=progress)
     ids, numbers = dataset.values(["id", "image_id"])
     if numbers != data.images.ids.tolist():
@@ -116,7 +118,7 @@ def _fill(
             f"{name}: FiftyOne gives the images in another order than they were stored. Report this as an error."
         )
     for run in shown:
-        documents = _boxes(results, run, marked[run]) if run in marked else _labels(results, run)
+        documents = _boxes(data, results, run, marked[run]) if run in marked else _labels(results, run)
         kind = "Detections" if run in marked else "Classification"
         set_labels(dataset, run.field, dict(zip(ids, documents, strict=True)), kind, progress)
         dataset.get_field(run.field).description = _described(results, run, marked.get(run))
@@ -136,12 +138,12 @@ def _fill(
     return dataset
 
 
-def _boxes(results: StudyResults, run: Shown, marked: Marked) -> list[Document]:
+def _boxes(data: Dataset, results: StudyResults, run: Shown, marked: Marked) -> list[Document]:
     """`(I,)` the predictions of a run, image by image."""
     judged = results.predicted[run.arm][run.seed].judged
     if judged is None:
         return []
-    found, data = judged.detections, results.val
+    found = judged.detections
     names = data.categories.names
     images = found.image_rows[marked.rows]
     edges = np.searchsorted(images, np.arange(len(data) + 1)).tolist()
