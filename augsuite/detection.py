@@ -10,7 +10,7 @@ from augsuite import registry
 from augsuite.config import check_options as check_named
 from augsuite.dataset.disk import folders, remembering
 from augsuite.dataset.locate import locate
-from augsuite.dataset.stores import PlaceError
+from augsuite.dataset.remote_errors import PlaceError
 from augsuite.dataset.urls import url_of
 from augsuite.errors import ConfigError
 from augsuite.spec import FormatSpec

@@ -13,9 +13,10 @@ from typing import IO, Any
 
 from augsuite.dataset.archives import ArchivePath, open_archive
 from augsuite.dataset.members import Archive
+from augsuite.dataset.remote_errors import redacted
 from augsuite.dataset.remote_files import Blocks
 from augsuite.dataset.remote_tree import Tree, tree_of
-from augsuite.dataset.stores import Entry, redacted
+from augsuite.dataset.stores import Entry
 from augsuite.dataset.urls import Url, url_of
 
 _PREFIX = re.compile(r"\.(?:zip|tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)(?:\?[^/]*)?(?=/|$)", re.IGNORECASE)

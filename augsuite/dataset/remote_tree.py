@@ -13,8 +13,9 @@ from typing import BinaryIO, TypeAlias
 import msgspec
 
 from augsuite.dataset.remote_cache import RemoteCache
+from augsuite.dataset.remote_errors import PlaceError
 from augsuite.dataset.remote_files import Blocks, pool, read_whole
-from augsuite.dataset.stores import Entry, PlaceError, Store
+from augsuite.dataset.stores import Entry, Store
 from augsuite.dataset.urls import Url
 
 MARK = ".augsuite-unfinished"

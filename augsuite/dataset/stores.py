@@ -7,12 +7,12 @@ import errno
 import importlib
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from augsuite.dataset.remote_errors import CHANGED, DENIED, PlaceError, is_passing, redacted, said_by, status_of
 from augsuite.dataset.urls import Url
 from augsuite.errors import AugsuiteError, ConfigError, MissingExtraError
 
@@ -22,14 +22,6 @@ TRIES = 6
 _BACKOFF_S = 0.4  # before the second try at most; twice that before each further one
 _LONGEST_S = 20.0
 _CHUNK = 16 << 20  # bytes: a part of an upload
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
-_DENIED = frozenset({401, 403})
-_CHANGED = frozenset({412})
-_THROTTLED = ("SlowDown", "Throttl", "RequestTimeout", "TooManyRequests", "Please reduce your request rate")
-_LOST = frozenset({"OSError", "TimeoutError", "ConnectionError", "HTTPClientError", "ClientError", "HttpError"})
-"""What lost connections are called in Python, botocore, aiohttp and gcsfs."""
-_BROKEN = frozenset({"ClientPayloadError", "ResponseStreamingError", "IncompleteReadError"})
-"""What answers that break off are called, some of which carry a status of their own making."""
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "Content-MD5", "version_id", "Last-Modified")
 _TIMES = ("LastModified", "updated", "mtime", "modified", "created", "last_modified")
 _WEB = frozenset({"http", "https"})
@@ -299,19 +291,19 @@ class Store:
             attempt += 1
 
     def _raise(self, path: str, error: Exception) -> NoReturn:
-        url, status, said = self.url(path), _status(error), _said(error)
+        url, status, said = self.url(path), status_of(error), said_by(error)
         if isinstance(error, FileExistsError) or (isinstance(error, OSError) and status == 409):
             raise FileExistsError(errno.EEXIST, "exists already", url) from error
         if isinstance(error, FileNotFoundError) or status == 404:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
-        if status in _CHANGED:
+        if status in CHANGED:
             raise self._changed(path) from error
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError"}:
             raise PlaceError(
                 f"{url}: no credentials ({said}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
                 "set FSSPEC_S3_ANON=true."
             ) from error
-        if isinstance(error, PermissionError) or status in _DENIED:
+        if isinstance(error, PermissionError) or status in DENIED:
             raise PlaceError(
                 f"{url}: access denied ({said}). Check your credentials, and what they may do there."
             ) from error
@@ -320,10 +312,6 @@ class Store:
                 f"{url}: cannot be reached, {TRIES} tries ({said}). Check the network and the address, then run the command again."
             ) from error
         raise PlaceError(f"{url}: refused ({said}). Check the address and its settings.") from error
-
-
-class PlaceError(ConfigError):
-    """A remote place that cannot be used: out of reach, closed to this user, or not what it was. No fault of a dataset's file."""
 
 
 class NoRangesError(Exception):
@@ -355,56 +343,10 @@ def _connect(place: Url) -> tuple[Any, str]:
         missing = error.name or str(error).split()[1].strip("'\"")
         raise MissingExtraError(f"{place.scheme}://", "remote", missing) from None
     except ValueError as error:
-        raise ConfigError(f"{redacted(str(place))}: cannot be opened ({_said(error)}). Check the address.") from error
+        raise ConfigError(f"{redacted(str(place))}: cannot be opened ({said_by(error)}). Check the address.") from error
     if hasattr(fs, "_call_s3"):
         fs.retries = 1
     return fs, root
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether another try may mend an error."""
-    family = {base.__name__ for base in type(error).__mro__}
-    if family & _BROKEN:
-        return True
-    status = _status(error)
-    if status is not None:
-        return status in _PASSING or any(mark in str(error) for mark in _THROTTLED)
-    if isinstance(
-        error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError | NotADirectoryError
-    ):
-        return False
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-        return False
-    return bool(family & _LOST)
-
-
-def _status(error: BaseException | None) -> int | None:
-    """The HTTP status that an error of botocore, aiohttp or gcsfs carries, or what caused it."""
-    while error is not None:
-        answer = getattr(error, "response", None)
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
-        if status is None:
-            status = getattr(error, "status", None) or (
-                None if hasattr(error, "status") else getattr(error, "code", None)
-            )
-        if isinstance(status, int) and 100 <= status < 600:
-            return status
-        error = error.__cause__
-    return None
-
-
-def _said(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return redacted(lines[0])[:200].rstrip(".") if lines else type(error).__name__
-
-
-def redacted(text: str) -> str:
-    """Text without the passwords and signatures of the URLs in it."""
-    return _QUERY.sub(r"\1?...", _USER.sub("://...@", text))
-
-
-_USER = re.compile(r"://[^/@\s]*@")
-_QUERY = re.compile(r"(\w:/[^\s?]*)\?[^\s/]+")
 
 
 def _unquoted(name: str, root: str) -> str:
