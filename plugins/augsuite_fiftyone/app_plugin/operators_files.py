@@ -10,8 +10,7 @@ import fiftyone.operators as foo
 import msgspec
 from fiftyone.operators import types
 
-import augsuite
-from augsuite import AugsuiteError, ConfigError
+from augsuite import AugsuiteError, ConfigError, formats, write
 from augsuite.augment.saved import check_name, save
 from augsuite_fiftyone.app_plugin import forms
 from augsuite_fiftyone.app_plugin.originals import check_images, label_fields
@@ -119,9 +118,7 @@ class Export(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
                 raise ConfigError("no dataset is open. Open one.")
             check_images(ctx.view)
             inputs.view_target(ctx, action_description="Export")
-            known = {
-                name: spec.summary for name, spec in augsuite.formats().items() if spec.writable and not _is_ours(name)
-            }
+            known = {name: spec.summary for name, spec in formats().items() if spec.writable and not _is_ours(name)}
             inputs.enum("format", list(known), default="coco", label="Format", view=forms.dropdown(known))
             fields = list(label_fields(ctx.dataset))
             if fields:
@@ -157,7 +154,7 @@ class Export(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
         if not folder.is_absolute():
             raise ConfigError(f"{folder}: give the folder's whole path.")
         data = load(collection, **({"field": params["field"]} if params.get("field") else {}))
-        losses = augsuite.write(
+        losses = write(
             data,
             folder,
             str(params.get("format") or "coco"),
