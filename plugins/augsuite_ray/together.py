@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -60,14 +61,19 @@ def run(
         ),
     )
     lost: Exception | None = None
+    interrupted = signal.getsignal(signal.SIGINT)
     try:
         with _listening(board, hears):
             try:
                 trainer.fit()
             except ray.train.TrainingFailedError as error:
                 lost = error
+            except SystemExit as error:  # how Ray Train leaves after Ctrl-C
+                raise KeyboardInterrupt from error
         answer = ray.get(board.answer.remote())
     finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupted)  # Ray Train leaves its own
         ray.kill(board)
         shutil.rmtree(folder, ignore_errors=True)
     if answer is None:
