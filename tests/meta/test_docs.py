@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from augsuite import registry
+from augsuite import protocols, registry, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS_PAGE = ROOT / "docs" / "hooks.md"
@@ -25,14 +26,29 @@ def test_every_hook_is_documented_and_used(hook):
     assert getattr(found, hook.removeprefix("augsuite_"))(), f"nobody implements {hook}"
 
 
-@pytest.mark.parametrize("name", ["TrainerSpec", "TrackerSpec", "RunRecord"])
-def test_what_trainers_and_trackers_declare_and_leave_is_documented(name):
-    from augsuite import protocols, spec
-
-    fields = getattr(spec if hasattr(spec, name) else protocols, name).__annotations__
+@pytest.mark.parametrize(
+    "kind", [*get_args(spec.Spec), spec.OptionSpec, protocols.RunRecord], ids=lambda kind: kind.__name__
+)
+def test_what_plugins_declare_and_trainers_leave_is_documented(kind):
     page = HOOKS_PAGE.read_text(encoding="utf-8")
-    assert {field for field in fields if f"`{field}`" not in page} == set()
+    assert f"`{kind.__name__}`" in page
+    assert {field for field in kind.__annotations__ if f"`{field}`" not in page} == set()
     assert "`protocols.TakesPulse`" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_pages_lead_to_a_heading(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            linked = (page.parent / target if target else page).read_text(encoding="utf-8")
+            headings = re.findall(r"^#+ (.*)$", linked, re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+def test_every_command_is_told_of():
+    """`augsuite NAME` stands on some page."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name for name in registry.default().commands() if f"augsuite {name}" not in text} == set()
 
 
 def test_the_hooks_are_all_listed():

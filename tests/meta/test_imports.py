@@ -14,7 +14,20 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted((ROOT / "augsuite").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("augsuite_*/**/*.py"))
 
-HEAVY = {"torch", "torchvision", "cv2", "fiftyone", "albumentations", "pycocotools", "scipy", "ray"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "cv2",
+    "fiftyone",
+    "albumentations",
+    "pycocotools",
+    "scipy",
+    "ray",
+    "fsspec",
+    "s3fs",
+    "gcsfs",
+    "psutil",
+}
 
 # Lower layers never import higher ones.
 LAYERS = [

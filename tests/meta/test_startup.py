@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-HEAVY = ["numpy", "torch", "torchvision", "cv2", "PIL", "fiftyone", "albumentations", "scipy", "pycocotools", "msgspec"]
+SERVICES = {"fiftyone", "mongoengine", "pymongo", "ray", "fsspec", "s3fs", "gcsfs", "aiohttp", "botocore"}
+LIBRARIES = {"numpy", "torch", "torchvision", "cv2", "PIL", "albumentations", "scipy", "pycocotools", "pyarrow"}
 
 SCRIPT = """
 import json, sys
@@ -40,13 +41,27 @@ def loaded_by(*arguments: str, **environment: str) -> tuple[str, set[str]]:
 def test_help_imports_nothing_heavy():
     output, modules = loaded_by("--help")
     assert "convert" in output
-    assert not modules.intersection(HEAVY)
+    assert not modules & (LIBRARIES | SERVICES | {"msgspec"})
 
 
 @pytest.mark.parametrize("listing", ["formats", "transforms", "policies", "trainers", "plugins"])
 def test_a_listing_imports_no_heavy_package(listing):
     _, modules = loaded_by(listing)
-    assert not modules.intersection({"numpy", "torch", "torchvision", "cv2", "PIL", "albumentations", "scipy"})
+    assert not modules & (LIBRARIES | SERVICES)
+
+
+@pytest.mark.parametrize("command", ["view", "fiftyone", "doctor", "convert", "train", "study run"])
+def test_the_help_of_a_command_imports_no_service(command):
+    """FiftyOne looks for a database as it is imported, and takes seconds; so does Ray."""
+    output, modules = loaded_by(*command.split(), "--help")
+    assert output.startswith("Usage: ")
+    assert not modules & (SERVICES | {"torch", "torchvision", "albumentations", "scipy"})
+
+
+def test_a_local_dataset_is_read_without_services():
+    output, modules = loaded_by("stats", "shelf", "--json")
+    assert json.loads(output)
+    assert not modules & (SERVICES | {"torch", "torchvision", "albumentations", "scipy"})
 
 
 def test_importing_the_package_is_light():
