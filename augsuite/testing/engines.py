@@ -5,7 +5,8 @@ def test_my_engine(tmp_path):
     check_engine("mine", tmp_path)
 ```
 
-It takes as long as some dozens of short items, and processes that die in their midst. The folder must be one that workers see.
+It takes as long as some dozens of short items, and processes that die in their midst: an engine that does not notice a death waits
+there for ever. The folder must be one that workers see.
 """
 
 from __future__ import annotations
@@ -82,6 +83,12 @@ class Worker:
         time.sleep(value)
         return value
 
+    def _crowd(self, value: float) -> int:
+        """How many items like this one are under way while it is."""
+        with tempfile.NamedTemporaryFile(prefix="crowd-", suffix=".now", dir=self.folder):
+            time.sleep(value)
+            return len(list(self.folder.glob("crowd-*.now")))
+
     def _pid(self, value: int) -> int:
         return os.getpid() + value
 
@@ -125,6 +132,9 @@ def _check_results(name: str, engine: Engine, folder: Path, most: int) -> None:
     naps = [("wait", 0.3 / (1 + number)) for number in range(6)]
     order = [item for item, _ in engine(work, naps, most, ordered=True)]
     demand(order == naps, f"{name}: with ordered=True items come in another order")
+    for workers in range(1, most + 1):
+        crowds: Any = [crowd for _, crowd in engine(work, [("crowd", 0.02)] * 6, workers)]
+        demand(max(crowds) <= workers, f"{name}: runs {max(crowds)} items at once where workers is {workers}")
     array = np.arange(200_000, dtype=np.float64)
     answer: Any
     ((_, answer),) = engine(work, [("add", array.copy())], 1)
@@ -136,15 +146,15 @@ def _check_results(name: str, engine: Engine, folder: Path, most: int) -> None:
 def _check_laziness(name: str, engine: Engine, folder: Path, most: int) -> None:
     work, taken = Worker(folder), 0
 
-    def endless() -> Iterator[tuple[str, float]]:
+    def many() -> Iterator[tuple[str, float]]:
         nonlocal taken
-        while True:
+        for _ in range(10 + most * _AHEAD):
             taken += 1
             yield ("wait", 0.05)
 
     for ordered in (False, True):
         taken = 0
-        results: Any = engine(work, endless(), most, ordered=ordered)
+        results: Any = engine(work, many(), most, ordered=ordered)
         for got in range(1, 6):
             next(results)
             demand(taken <= got + most * _AHEAD, f"{name}: takes {taken} items before it has yielded {got}")

@@ -1,6 +1,5 @@
 """Every engine keeps the contract that any engine keeps, and the kit finds those that do not."""
 
-import itertools
 import sys
 
 import pytest
@@ -29,7 +28,9 @@ def with_fault(fault):
     def run(work, items, workers=None, resources=registry, *, ordered=False, retries=0, told=None):
         given = {} if resources is registry else {"resources": resources}
         if fault == "eager":
-            items = list(itertools.islice(items, 100))
+            items = list(items)
+        if fault == "crowded":
+            workers = 4
         ordered = ordered and fault != "unordered"
         told = None if fault == "silent" else told
         answers = run_local(work, items, workers, ordered=ordered, retries=retries, told=told, **given)
@@ -47,6 +48,7 @@ def with_fault(fault):
     ("fault", "said"),
     [
         ("loses", "does not yield each item once"),
+        ("crowded", "items at once where workers is 1"),
         ("unordered", "items come in another order"),
         ("eager", "items before it has yielded"),
         ("silent", "must tell of each item that is tried again"),
