@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from augsuite.dataset import parallel
+from augsuite.dataset import Annotations, Categories, Dataset, Images, parallel
+from augsuite.dataset.files import with_sizes
 from augsuite.engines import WorkerDiedError
 from augsuite.engines.choice import at_work
+from augsuite.engines.inline import run as run_inline
 from augsuite.engines.local import run as run_local
 from augsuite.errors import ConfigError, DataError
 from augsuite.testing.engines import Worker
@@ -45,3 +47,22 @@ def test_without_an_engine_it_is_this_process(tmp_path):
             assert list(parallel.mapped(Worker(tmp_path), [("double", 3)])) == [6]
     with pytest.raises(ConfigError, match="Did you mean 'local'"), at_work("locl"):
         pass
+
+
+def test_headers_of_images_are_read_by_the_engine(tmp_path, image_file, monkeypatch):
+    monkeypatch.setattr("augsuite.dataset.files._HEADERS", 2)
+    names = [f"{row}.png" for row in range(5)]
+    sizes = [(10 + row, 20 - row) for row in range(5)]
+    for name, size in zip(names, sizes, strict=True):
+        image_file(tmp_path / name, size)
+    data = Dataset(Images.of(names, [[0, 0]] * 4 + [[7, 7]], files=names), Categories.of([]), Annotations.of([], [], []), root=tmp_path)
+    taken = []
+
+    def engine(work, items, *arguments, **more):
+        taken.extend(items := list(items))
+        return run_inline(work, items, *arguments, **more)
+
+    with parallel.using(1, engine):
+        found = with_sizes(data)
+    assert found.images.sizes.tolist() == [[10, 20], [11, 19], [12, 18], [13, 17], [7, 7]]
+    assert [len(paths) for _, paths in taken] == [2, 2]
