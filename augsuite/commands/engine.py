@@ -53,14 +53,26 @@ class Chosen:
         with self.connected(), at_work(self.engine, self.workers, places=places, retried=self.retried):
             yield
 
+    def check(self) -> None:
+        """Make sure that the engine reads the address.
+
+        Raises:
+            ConfigError: if there is one, and it does not.
+        """
+        if self.address is not None and self.engine != "ray":
+            raise ConfigError("--ray-address goes with --engine ray.")
+
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Let the engine find its cluster inside the block."""
+        """Let the engine find its cluster inside the block.
+
+        Raises:
+            ConfigError: see `check`.
+        """
+        self.check()
         if self.address is None:
             yield
             return
-        if self.engine != "ray":
-            raise ConfigError("--ray-address goes with --engine ray.")
         before = os.environ.get(_ADDRESS)
         os.environ[_ADDRESS] = self.address
         try:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from augsuite.dataset.parallel import Retried
 from augsuite.study.scheduler import Outcome
 from augsuite.study.store import Run, State, Store
 
@@ -27,10 +28,14 @@ class Watch:
     """Shows a study on stderr; reads how far its runs are from their folders, wherever they are trained.
 
     Use it as a context manager, and tell it of every outcome.
+
+    Attributes:
+        retried: runs that were tried again, since their process or machine had died.
     """
 
     def __init__(self, state: State, store: Store) -> None:
         """Prepare the display of a study."""
+        self.retried: list[Retried] = []
         self._state, self._store = state, store
         self._open: dict[str, str] = {}
         self._total, self._ended, self._trained = 0, 0, 0
@@ -106,7 +111,8 @@ class Watch:
             self._update()
 
     def tell_again(self, run: Run, error: str) -> None:
-        """Show that a run is tried again."""
+        """Show that a run is tried again, and keep it in `retried`."""
+        self.retried.append(Retried(f"{run.arm} seed {run.seed}", error))
         with self._lock:
             self._say(f"tried again: {run.arm} seed {run.seed}: {error}")
 

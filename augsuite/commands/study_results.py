@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from augsuite import registry
 from augsuite.commands.console import json_option, print_json, print_table
+from augsuite.commands.engine import Chosen, address_option
 from augsuite.commands.study_shown import part, print_summary
 
 _CUT = 24  # characters of a value that is only to be recognised
@@ -81,6 +85,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at once; one for each core, or GPU, by default.")
 @click.option("--gpus", type=click.FloatRange(min=0), help="GPUs for each run; 0.5 puts two on one.")
 @click.option("--engine", default="local", show_default=True, help="Where the runs are trained.")
+@address_option
 @json_option
 def reproduce(
     report: Path,
@@ -89,6 +94,7 @@ def reproduce(
     workers: int | None,
     gpus: float | None,
     engine: str,
+    ray_address: str | None,
     as_json: bool,
 ) -> None:
     """Run the study of REPORT (a report.json) again, from what the report says, and say whether it came out the same.
@@ -99,6 +105,8 @@ def reproduce(
     from augsuite.study.scheduler import add_seeds, execute, needs, prepare
     from augsuite.study.store import Store
 
+    registry.find("engine", registry.default().engines(), engine)
+    Chosen(engine, address=ray_address).check()
     summarize, judge = part("summary:summarize"), part("reproduction:judge")
     asked = part("reproduction:read_report")(report)
     source = (report if report.is_dir() else report.parent).resolve()
@@ -113,14 +121,15 @@ def reproduce(
     }
     state, work = add_seeds(study, folder, state, work, more)
     store = Store(folder)
-    with Watch(state, store) as watch:
-        for outcome in execute(state.runs, work, engine, workers or study.workers, needs(study, gpus)):
+    chosen = Chosen(engine, workers or study.workers, ray_address)
+    with chosen.connected(), Watch(state, store) as watch:
+        for outcome in execute(state.runs, work, engine, chosen.workers, needs(study, gpus), told=watch.tell_again):
             watch.tell(outcome)
     summary = summarize(state, store, study.val)
     part("report:write_report")(summary, store, study)
     found = judge(asked, summary)
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), "retried": [asdict(each) for each in watch.retried]})
     else:
         print_summary(summary, as_json=False)
         number = part("summary:number")

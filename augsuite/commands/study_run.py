@@ -68,15 +68,15 @@ def run(
     continue. Ends with status 1 if a run failed.
     """
     from augsuite.commands.study_progress import Watch
-    from augsuite.dataset.parallel import Retried
     from augsuite.study.file import load
     from augsuite.study.scheduler import add_seeds, execute, needs, prepare
     from augsuite.study.sequential import next_seeds
-    from augsuite.study.store import Run, Store, place_of
+    from augsuite.study.store import Store, place_of
 
     # Before hours of training, not after: everything that the end needs.
     summarize, write_report = part("summary:summarize"), part("report:write_report")
     registry.find("engine", registry.default().engines(), engine)
+    Chosen(engine, address=ray_address).check()
     asked = load(file)
     folder = out or Path("studies") / asked.name
     command = shlex.join(["augsuite", *sys.argv[1:]])
@@ -84,14 +84,9 @@ def run(
     results, resources = Store(folder), needs(asked, gpus)
     chosen = Chosen(engine, workers or asked.workers, ray_address)
     with chosen.connected(), Watch(state, results) as watch:
-
-        def again(run: Run, error: str) -> None:
-            chosen.retried.append(Retried(f"{run.arm} seed {run.seed}", error))
-            watch.tell_again(run, error)
-
         runs = state.runs
         while runs:
-            for outcome in execute(runs, work, engine, chosen.workers, resources, retry_failed, again):
+            for outcome in execute(runs, work, engine, chosen.workers, resources, retry_failed, watch.tell_again):
                 watch.tell(outcome)
             more = {} if until is None else next_seeds(summarize(state, results), until, max_seeds)
             before = len(state.runs)
@@ -99,7 +94,7 @@ def run(
             runs = state.runs[before:]
             watch.expect(runs)
     summary = summarize(state, results, asked.val)
-    print_summary(summary, as_json, chosen.retried)
+    print_summary(summary, as_json, watch.retried)
     path = write_report(summary, results, asked)
     if not as_json:
         click.echo(f"report: {path}\nlook: {shlex.join(['augsuite', 'view', str(folder)])}")

@@ -98,11 +98,15 @@ def train(
     from augsuite import registry
     from augsuite.augment.policies import policy
     from augsuite.study.session import CHECKPOINT, find_rate, settings_of, train_once
-    from augsuite.study.together import Training, train_together
+    from augsuite.study.together import Training, check_engine, train_together
     from augsuite.training import processes as group
 
     if engine is not None and (find_lr or group.world() > 1):
         raise ConfigError(f"--engine {engine} does not go with {'--find-lr' if find_lr else 'torchrun'}.")
+    where = Chosen(engine or "local", address=ray_address)
+    where.check()
+    if engine is not None:
+        check_engine(engine, processes)
     spec = registry.find("trainer", registry.default().trainers(), trainer)
     config = parse_settings(pairs)
     settings_of(trainer, config)  # before any file is read
@@ -121,7 +125,7 @@ def train(
                 result = find_rate(trainer, config, parts[0], chosen, seed, folder, progress=shown, workers=workers)
             elif engine is not None:
                 run = Training(trainer, config, *parts, chosen, seed, folder.resolve(), trackers, workers, draw)
-                with Chosen(engine, address=ray_address).connected():
+                with where.connected():
                     result = train_together(run, engine, processes, shown)
             else:
                 result = train_once(

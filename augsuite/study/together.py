@@ -12,7 +12,7 @@ from augsuite import registry
 from augsuite.augment import Policy
 from augsuite.dataset import Dataset
 from augsuite.engines.choice import find
-from augsuite.engines.together import Tell
+from augsuite.engines.together import RunTogether, Tell
 from augsuite.errors import ConfigError
 from augsuite.protocols import RunRecord, TakesPulse
 from augsuite.study.session import train_once
@@ -50,6 +50,23 @@ class Training:
         )  # fmt: skip
 
 
+def check_engine(engine: str, processes: int) -> RunTogether:
+    """What trains in several processes of an engine.
+
+    Raises:
+        ConfigError: if there is no such engine, or it cannot do that.
+        MissingExtraError: if the packages that it needs are not installed.
+    """
+    spec = find(engine)
+    if spec.train is None:
+        able = ", ".join(name for name, other in registry.default().engines().items() if other.train) or "none"
+        raise ConfigError(
+            f"the engine {engine} does not train in several processes (able: {able}). On one machine: torchrun "
+            f"--nproc-per-node {processes} -m augsuite train ..."
+        )
+    return registry.load(spec.train, f"engine {engine}", spec.extra)
+
+
 def train_together(run: Training, engine: str, processes: int, watcher: Watcher) -> RunRecord:
     """Train one run in several processes of an engine.
 
@@ -66,14 +83,7 @@ def train_together(run: Training, engine: str, processes: int, watcher: Watcher)
         ConfigError: if the engine cannot do that, or has no room for so many.
         AugsuiteError: whatever `train_once` raises; or if processes are lost again and again.
     """
-    spec = find(engine)
-    if spec.train is None:
-        able = ", ".join(name for name, other in registry.default().engines().items() if other.train) or "none"
-        raise ConfigError(
-            f"the engine {engine} does not train in several processes (able: {able}). On one machine: torchrun "
-            f"--nproc-per-node {processes} -m augsuite train ..."
-        )
-    start = registry.load(spec.train, f"engine {engine}", spec.extra)
+    start = check_engine(engine, processes)
 
     def hears(message: Any) -> None:
         kind, *values = ("say", message) if isinstance(message, str) else message

@@ -259,3 +259,19 @@ def test_whoever_stops_a_training_hears_that_it_can_go_on(folder, tmp_path, caps
         with pytest.raises((KeyboardInterrupt, click.Abort)):
             cli.main([*arguments, "--set", f"checkpoint_s={checkpoint_s}"], standalone_mode=False)
         assert ("The same command goes on" in capsys.readouterr().err) is said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--ray-address", "127.0.0.1:6379"), "--ray-address goes with --engine ray."),
+        (("--engine", "inlin"), "Did you mean 'inline'?"),
+        (("--engine", "inline"), "the engine inline does not train in several processes"),
+    ],
+)
+def test_where_to_train_is_checked_before_any_file_is_read(options, said, tmp_path):
+    words = ["train", "ssd", str(tmp_path / "nothing"), "-o", str(tmp_path / "run"), *options]
+    with pytest.raises(ConfigError) as error:
+        cli.main(words, standalone_mode=False)
+    assert said in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -168,6 +168,17 @@ def test_the_same_again_from_its_report(bench, tmp_path):
     assert "images are not those of the report" in wrong.stderr
 
 
+def test_where_it_is_reproduced_is_checked_first(bench):
+    again = ("study", "reproduce", "studies/quick/report.json", "--out", "studies/nowhere")
+    done = bench.invoke(*again, "--engine", "inlin")
+    assert done.returncode == 2
+    assert "Did you mean 'inline'" in done.stderr
+    done = bench.invoke(*again, *INLINE, "--ray-address", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("--ray-address goes with --engine ray.")
+    assert not (bench.folder / "studies" / "nowhere").exists()
+
+
 def test_no_report_is_a_clear_line(bench):
     for path in ("nowhere/report.json", "pets"):
         done = bench.invoke("study", "reproduce", path)
