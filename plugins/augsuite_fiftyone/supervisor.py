@@ -65,7 +65,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _start(folder: Path, mongod: str) -> tuple[subprocess.Popen[bytes], int]:
     data, log = folder / "database", folder / LOG
     data.mkdir(parents=True, exist_ok=True)
-    command = [mongod, "--dbpath", str(data), "--logpath", str(log), "--bind_ip", HOST]
+    command = [mongod, "--dbpath", str(data), "--logpath", str(log), "--logappend", "--bind_ip", HOST]
     # Half of the machine's memory would be the default: too much for something that runs beside a training.
     command += ["--wiredTigerCacheSizeGB", "1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
     command += [] if sys.platform == "win32" else ["--nounixsocket"]
@@ -73,13 +73,16 @@ def _start(folder: Path, mongod: str) -> tuple[subprocess.Popen[bytes], int]:
         log.unlink(missing_ok=True)
         with socket.create_server((HOST, 0)) as free:
             port = free.getsockname()[1]
-        child = subprocess.Popen(
-            [*command, "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread only
-        )
+        with log.open(
+            "ab"
+        ) as errors:  # of what happens before it has a log of its own, such as a library that is not there
+            child = subprocess.Popen(
+                [*command, "--port", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread only
+            )
         if _answers(child, port):
             return child, port
         if child.returncode != _TAKEN:
@@ -105,12 +108,16 @@ def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _reason(log: Path, code: int | None) -> str:
-    """The last error in MongoDB's log."""
+    """The last error in MongoDB's log, which is JSON but for what was said before it began."""
     said = f"it returned {code}"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):
         for line in log.read_text("utf-8", "replace").splitlines():
-            entry = json.loads(line)
-            if entry.get("s") in {"E", "F"}:
+            try:
+                entry = json.loads(line)
+                error = entry["s"] in {"E", "F"}
+            except (ValueError, KeyError, TypeError):
+                error, entry = bool(line.strip()), {"msg": line}
+            if error:
                 attributes = entry.get("attr", {})
                 said = " ".join(str(attributes.get("error", attributes.get("message", entry["msg"]))).split())[:300]
     return said

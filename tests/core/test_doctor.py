@@ -250,6 +250,21 @@ def test_a_mongod_that_does_not_start_is_broken(path):
 
 
 @linux
+def test_a_mongod_without_a_library_of_the_system(path):
+    module(path, "fiftyone", "")
+    program = path / "fiftyone" / "db" / "bin" / "mongod"
+    program.parent.mkdir(parents=True)
+    loader = (
+        f"{program}: error while loading shared libraries: libcurl.so.4: cannot open shared object file: No such file"
+    )
+    program.write_text(f"#!/bin/sh\necho '{loader}' >&2; exit 127\n")
+    program.chmod(0o755)
+    script = "from augsuite.doctor.database import trial\nfor c in trial(): print(c.name, c.status, c.advice)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "MongoDB broken install libcurl.so.4; on Debian and Ubuntu: sudo apt install libcurl4\n"
+
+
+@linux
 def test_without_mongodb_fiftyone_is_told_how_to_get_it(path):
     module(path, "fiftyone", "")
     script = "from augsuite.doctor.database import trial\nfor c in trial(): print(c.name, c.status, c.advice)"
@@ -309,17 +324,12 @@ def test_a_foreign_mongodb_is_shown_and_ours_is_not(tmp_path):
             process.wait()
 
 
-@pytest.mark.parametrize(
-    ("installed", "wanted"),
-    [
-        (installed, wanted)
-        for installed in ("0.9", "1.0", "1.0.0", "1.4.2", "2.0", "2.15.0+cpu", "4.14.0.94", "5.0", "11")
-        for wanted in ("", ">=1", ">=4.11,<5", "==2.0", "==2.0.0", "<2", "<=1.4.2", "!=1.0", "~=1.4.1", "~=1.0", ">1.4")
-    ],
-)
-def test_versions_are_judged_as_packaging_does(installed, wanted):
+def test_versions_are_judged_as_packaging_does():
     specifiers = pytest.importorskip("packaging.specifiers")
-    assert fits(installed, wanted) == specifiers.SpecifierSet(wanted).contains(installed)
+    for wanted in ("", ">=1", ">=4.11,<5", "==2.0", "==2.0.0", "<2", "<=1.4.2", "!=1.0", "~=1.4.1", "~=1.0", ">1.4"):
+        for installed in ("0.9", "1.0", "1.0.0", "1.4.2", "2.0", "2.15.0+cpu", "4.14.0.94", "5.0", "11"):
+            judged = specifiers.SpecifierSet(wanted).contains(installed)
+            assert fits(installed, wanted) == judged, (installed, wanted)
 
 
 def test_what_extras_share_is_listed_once():

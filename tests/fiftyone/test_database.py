@@ -145,6 +145,17 @@ def test_a_damaged_database_is_an_error_with_mongodbs_words(tmp_path, fiftyone_e
     assert not processes(folder)
 
 
+def test_a_mongodb_that_cannot_be_loaded_says_which_library_is_missing(monkeypatch, tmp_path, fiftyone_env):
+    program = tmp_path / "mongod"
+    program.write_text(
+        "#!/bin/sh\necho 'error while loading shared libraries: libcurl.so.4: no such file' >&2; exit 127\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(database, "mongod", lambda: str(program))
+    with pytest.raises(ConfigError, match=r"did not start \(error while loading shared libraries: libcurl\.so\.4"):
+        database.attach(tmp_path / "db")
+
+
 def test_without_mongodb_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     real = importlib.util.find_spec("json")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: real)  # a package that carries none
