@@ -154,6 +154,8 @@ def same(first: Any, second: Any) -> bool:
     """Whether two plain values are the same; 1 and 1.0 are (FiftyOne may write either), 1 and True are not."""
     if first is ABSENT or second is ABSENT:
         return first is second
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same, first, second))
     if isinstance(first, float) and isinstance(second, float) and math.isnan(first):
         return math.isnan(second)
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)

@@ -75,8 +75,8 @@ def store(
         DataError: see `store`.
     """
     del losses
-    from augsuite_fiftyone.database import connect
     from augsuite_fiftyone import store as stores
+    from augsuite_fiftyone.database import connect
 
     fo, name = connect(), _name(place)
     if overwrite and fo.dataset_exists(name) and delete != name:

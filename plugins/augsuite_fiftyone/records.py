@@ -6,6 +6,7 @@ deleted stays away, and what is new is known as new.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ come from."""
 
 VERSION = 1
 NOTHING = msgspec.Raw(b"{}")
+_NUMBER = "augsuite number"  # the key of an object that stands for a number that JSON does not have
 
 
 class LabelRecord(msgspec.Struct, array_like=True):
@@ -130,7 +132,12 @@ def pack(extra: Mapping[str, Any]) -> msgspec.Raw:
         DataError: if JSON has no such value.
     """
     said = said_of(extra.items())
-    return msgspec.Raw(encode(said).encode()) if said else NOTHING
+    if not said:
+        return NOTHING
+    text = encode(said)
+    if "null" in text or _NUMBER in text:
+        text = encode({key: _finite(value) for key, value in said.items()})
+    return msgspec.Raw(text.encode())
 
 
 def unpack(extra: msgspec.Raw, where: str) -> dict[str, Any]:
@@ -139,7 +146,29 @@ def unpack(extra: msgspec.Raw, where: str) -> dict[str, Any]:
     Raises:
         DataError: if they are none.
     """
-    return {} if bytes(extra) == b"{}" else dict(decode(extra, where))
+    text = bytes(extra)
+    if text == b"{}":
+        return {}
+    found = dict(decode(extra, where))
+    return {key: _any_float(value) for key, value in found.items()} if _NUMBER.encode() in text else found
+
+
+def _finite(value: Any) -> Any:
+    """A value in which NaN and the infinities, for which JSON has no numbers, are objects of one text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NUMBER: str(value)}
+    if isinstance(value, Mapping):
+        found = {key: _finite(each) for key, each in value.items()}
+        return {_NUMBER: found} if _NUMBER in found else found
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _any_float(value: Any) -> Any:
+    """What `_finite` was given."""
+    if isinstance(value, Mapping):
+        inner = value.get(_NUMBER, value)
+        return float(inner) if isinstance(inner, str) else {key: _any_float(each) for key, each in inner.items()}
+    return [_any_float(each) for each in value] if isinstance(value, list) else value
 
 
 def write(record: SampleRecord | DatasetRecord) -> str:

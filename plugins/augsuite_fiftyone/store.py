@@ -177,8 +177,8 @@ class Writing:
                 )
             ],
             extra=records.pack(data.extra),
-            of_images=seen_of(data.images.extra, OF_SAMPLES | taken),
-            of_labels=seen_of(table.extra, OF_LABELS),
+            of_images=seen_of(data.images.extra, OF_SAMPLES | _members("Sample") | taken),
+            of_labels=seen_of(table.extra, OF_LABELS | _members("Detection", "Classification", "Polyline", "Keypoint")),
             ignored=["iscrowd", "difficult"] if "voc" in owners else ["iscrowd"],
             columns=(list(data.images.extra), list(table.extra)),
             splits=list(dict.fromkeys(data.images.splits.tolist())),
@@ -283,6 +283,15 @@ class Writing:
             else:
                 fields[field] = keypoints_document(chosen, named, size, own, ids=known)  # type: ignore[arg-type]  # points
         return fields
+
+
+def _members(*classes: str) -> set[str]:
+    """Names that no field may have: one would hide a method of FiftyOne's (`copy`), and then no sample can be read."""
+    from fiftyone.core.odm import DatasetSampleDocument
+
+    fo = connect(quiet=True)
+    found = [getattr(fo, name) for name in classes] + [DatasetSampleDocument] * ("Sample" in classes)
+    return {name for each in found for name in dir(each)}
 
 
 def _row(extra: Extra, row: int) -> dict[str, Any]:

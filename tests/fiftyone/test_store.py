@@ -101,6 +101,31 @@ def scene(tmp_path):
     )  # fmt: skip
 
 
+def test_names_that_fiftyone_uses_itself_hide_nothing_of_it(fo, fo_name, scene):
+    images, table = dict(scene.images.extra), dict(scene.annotations.extra)
+    images |= {f"csv.{name}": objects(["x", ABSENT]) for name in ("filename", "copy", "from_dict", "save")}
+    table |= {"cvat.attributes": objects([{"copy": "c", "has_field": 1, "to_dict": True}, *[ABSENT] * 4])}
+    given = replace(
+        scene, images=replace(scene.images, extra=images), annotations=replace(scene.annotations, extra=table)
+    )
+    dataset = store(given, fo_name)
+    sample = dataset.first()
+    assert (sample.filename, sample.csv_copy) == ("a.jpg", "x")
+    assert sample.ground_truth.detections[0].copy().cvat_copy == "c"
+    sample.tags.append("seen")
+    sample.save()
+    assert_same(given, load(dataset))
+
+
+def test_numbers_that_json_does_not_have_come_back(fo, fo_name, scene):
+    odd = [float("nan"), [1.5, float("nan")], {"a": [float("inf"), None]}, float("-inf"), -0.0]
+    extra = {**scene.annotations.extra, "mine.odd": objects(odd), "mine.list": objects([odd[1], *[ABSENT] * 4])}
+    given = replace(scene, annotations=replace(scene.annotations, extra=extra))
+    dataset = store(given, fo_name)
+    dataset.first().save()
+    assert_same(given, load(dataset))
+
+
 def test_fiftyone_shows_everything_with_its_type(fo, fo_name, scene):
     dataset = store(scene, fo_name)
     first, second = dataset.first(), dataset.last()
