@@ -6,12 +6,19 @@ import contextlib
 import hashlib
 import secrets
 import shutil
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from augsuite.errors import ConfigError
+from augsuite.dataset.images import check_readable
+from augsuite.dataset.parallel import mapped
+from augsuite.dataset.progress import advance
+from augsuite.errors import ConfigError, DataError
+
+Shard = TypeVar("Shard")
 
 FINISHED = "finished"
 """A folder with a file for each shard that is whole, while others are still being written; see `FormatSpec.resumes`."""
@@ -38,6 +45,50 @@ class Finished(msgspec.Struct, frozen=True):
 
     entry: Entry
     question: str
+
+
+def write_all(
+    folder: Path, write: Callable[[Shard], Finished], shards: Iterable[Shard], taken: deque[int]
+) -> Generator[list[str], None, list[Entry]]:
+    """Write shards wherever work is done; at the end the output holds their files alone.
+
+    Args:
+        folder: of the output.
+        write: writes one, by `write_once`; picklable.
+        shards: in order, made while others are being written.
+        taken: the lengths of the parts that `shards` has used up since somebody looked; emptied here.
+
+    Yields:
+        For each part that was used up an empty name for each of its images, as `augsuite.protocols.WriteParts` has it: none is
+        left to be placed.
+
+    Returns:
+        What was written, in order.
+    """
+    entries: list[Entry] = []
+    for done in mapped(write, shards):
+        entries.append(done.entry)
+        advance("writing", done.entry.samples)
+        while taken:
+            yield [""] * taken.popleft()
+    while taken:
+        yield [""] * taken.popleft()
+    forget(folder, {entry.name for entry in entries})
+    return entries
+
+
+def image_content(image: Path) -> bytes:
+    """The bytes of an image file, looked at.
+
+    Raises:
+        DataError: if it is broken or gone.
+    """
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise DataError(f"{image}: cannot be read ({error.strerror}). Put the image there.") from error
+    check_readable(image)
+    return content
 
 
 def write_once(

@@ -21,11 +21,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from augsuite.dataset import Dataset
-from augsuite.dataset.images import SUFFIXES, check_readable
+from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.members import PLACES
-from augsuite.dataset.parallel import mapped
-from augsuite.dataset.progress import advance
-from augsuite.dataset.resuming import Entry, Finished, forget, read_finished, write_once
+from augsuite.dataset.resuming import Finished, image_content, read_finished, write_all, write_once
 from augsuite.dataset.unique import Unique
 from augsuite.errors import DataError
 from augsuite_parquet.schema import Head, schema
@@ -84,7 +82,7 @@ class Shard:
                 for first in range(0, len(table), _GROUP):
                     begins = out.tell()
                     held = [
-                        None if image is None else (_content(image[0]), image[3])
+                        None if image is None else (image_content(image[0]), image[3])
                         for image in self.images[first : first + _GROUP]
                     ]
                     writer.write_table(
@@ -121,15 +119,6 @@ def _places(file: int, begins: int, held: list[tuple[bytes, str] | None]) -> dic
     return found
 
 
-def _content(image: Path) -> bytes:
-    try:
-        content = image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{image}: cannot be read ({error.strerror}). Put the image there.") from error
-    check_readable(image)
-    return content
-
-
 def _write_shard(shard: Shard) -> Finished:
     (shard.folder / shard.name).parent.mkdir(exist_ok=True)
     return write_once(shard.folder, shard.name, len(shard.images), shard.question(), shard.known, shard.write)
@@ -146,15 +135,7 @@ def write_embedded(parts: Iterable[Dataset], folder: Path, samples: int, size: i
     """
     plan = _Plan(folder, samples, size)
     plan.known = read_finished(folder)
-    entries: list[Entry] = []
-    for done in mapped(_write_shard, plan.shards(parts)):
-        entries.append(done.entry)
-        advance("writing", done.entry.samples)
-        while plan.taken:
-            yield [""] * plan.taken.popleft()
-    while plan.taken:
-        yield [""] * plan.taken.popleft()
-    forget(folder, {entry.name for entry in entries})
+    yield from write_all(folder, _write_shard, plan.shards(parts), plan.taken)
     for stem, count in plan.counts.items():
         for number in range(count):
             path = folder / _name(stem, number)

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from augsuite.dataset.images import check_readable
-from augsuite.dataset.resuming import Finished, write_once
-from augsuite.errors import DataError
+from augsuite.dataset.resuming import Finished, image_content, write_once
 from augsuite_webdataset.tar import BLOCK
 
 _BUFFER = 1 << 20
@@ -62,7 +60,7 @@ class Shard:
             for number, said in enumerate(self.said):
                 key = f"{self.first + number:09d}"
                 image = self.images[number]
-                members = [] if image is None else [(key + self.suffixes[number], _content(image[0]))]
+                members = [] if image is None else [(key + self.suffixes[number], image_content(image[0]))]
                 for name, content in (*members, (f"{key}.json", said)):
                     out.write(_header(name, len(content)))
                     out.write(content)
@@ -78,15 +76,6 @@ def write_shard(shard: Shard) -> Finished:
         ConfigError: if the shard cannot be written.
     """
     return write_once(shard.folder, shard.name, len(shard.said), shard.question(), shard.known, shard.write)
-
-
-def _content(image: Path) -> bytes:
-    try:
-        content = image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{image}: cannot be read ({error.strerror}). Put the image there.") from error
-    check_readable(image)
-    return content
 
 
 def _header(name: str, size: int) -> bytes:

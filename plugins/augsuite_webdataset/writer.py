@@ -16,10 +16,8 @@ from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, Dataset
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.packing import encode, said_of
-from augsuite.dataset.parallel import mapped
 from augsuite.dataset.parts import ByImage
-from augsuite.dataset.progress import advance
-from augsuite.dataset.resuming import Entry, Finished, forget, read_finished
+from augsuite.dataset.resuming import Finished, read_finished, write_all
 from augsuite.dataset.tables import Extra
 from augsuite.dataset.unique import Unique
 from augsuite.errors import ConfigError, DataError
@@ -58,15 +56,7 @@ def write_parts(
     """
     plan = _Plan(folder, _number("shard_samples", shard_samples), _number("shard_mb", shard_mb) * 10**6)
     plan.known = read_finished(folder)
-    entries: list[Entry] = []
-    for done in mapped(write_shard, plan.shards(parts)):
-        entries.append(done.entry)
-        advance("writing", done.entry.samples)
-        while plan.taken:
-            yield [""] * plan.taken.popleft()
-    while plan.taken:
-        yield [""] * plan.taken.popleft()
-    forget(folder, {entry.name for entry in entries})
+    entries = yield from write_all(folder, write_shard, plan.shards(parts), plan.taken)
     if plan.head is not None:
         plan.head.shards = sorted(entries, key=lambda entry: entry.name)
         (folder / HEAD).write_bytes(msgspec.json.format(encode(plan.head).encode()))

@@ -153,13 +153,13 @@ def test_a_shard_ends_at_its_size(source, tmp_path):
 DIES = """
 import os, signal, sys
 import augsuite
-from augsuite_parquet import embedded
+from augsuite.dataset import resuming
 left = [2]
 def dies(*_):
     left[0] -= 1
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-embedded.advance = dies
+resuming.advance = dies
 from augsuite.cli import main
 main(sys.argv[1:])
 """

@@ -24,13 +24,13 @@ OPTIONS = ["--to", "webdataset", "--option", "shard_samples=3"]
 COUNT = 14  # five shards
 DIES = """
 import os, signal, sys
-from augsuite_webdataset import writer
+from augsuite.dataset import resuming
 left = [int(sys.argv[1])]
 def dies(*_):
     left[0] -= 1
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-writer.advance = dies
+resuming.advance = dies
 from augsuite.cli import main
 main(sys.argv[2:])
 """
