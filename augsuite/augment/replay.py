@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -16,6 +14,7 @@ from augsuite.augment.policies import Policy
 from augsuite.augment.render import Pool, render
 from augsuite.dataset import Dataset, Sample
 from augsuite.dataset.images import Image
+from augsuite.dataset.saving import save_text
 from augsuite.errors import ConfigError, DataError
 
 
@@ -44,20 +43,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: if the file cannot be written.
         """
-        text = msgspec.json.format(msgspec.json.encode(self), indent=1)
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(text + b"\n")
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be written ({error.strerror or error}). Choose another place."
-            ) from error
+        save_text(msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n", path)
 
 
 def digest(image: Image) -> str:

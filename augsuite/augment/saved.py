@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from augsuite import registry
 from augsuite.dataset.disk import entries
 from augsuite.dataset.locate import user_folder
+from augsuite.dataset.saving import save_text
 from augsuite.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -17,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 def saved() -> dict[str, Path]:
     """The policies that this user saved: name -> YAML file."""
-    return {path.stem: path for path in entries(_folder()) if path.suffix == ".yaml"}
+    return {path.stem: path for path in entries(_folder()) if path.suffix == ".yaml" and _NAME.fullmatch(path.stem)}
 
 
 def check_name(name: str, *, overwrite: bool = False) -> None:
@@ -52,16 +51,9 @@ def save(text: str, name: str, *, overwrite: bool = False) -> Path:
     path = _folder() / f"{name}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror or error}). Free the place.") from error
+    save_text(text, path)
     return path
 
 

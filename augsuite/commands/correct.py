@@ -86,7 +86,7 @@ def correct(
         _print(found, places)
     if html is not None:
         from augsuite.augment.correction_page import page
-        from augsuite.commands.pictures import save_text
+        from augsuite.dataset.saving import save_text
 
         save_text(page(before, after, found.edits), html)
     details = {"corrections": {**msgspec.to_builtins(found), "counts": found.counts()}}

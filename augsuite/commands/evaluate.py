@@ -76,7 +76,7 @@ def evaluate(
         else:
             report = detection_report(data, found, metric=metric, threshold=score)
         if html is not None:
-            from augsuite.commands.pictures import save_text
+            from augsuite.dataset.saving import save_text
             from augsuite.evaluation.page import page  # templates and pictures, which the text does not need
 
             save_text(page(data, found, report, predictions.resolve().name), html)

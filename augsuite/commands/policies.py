@@ -70,7 +70,7 @@ def export(policy: str, library: str, output: Path | None) -> None:
 
 
 def _write(text: str, output: Path | None) -> None:
-    from augsuite.commands.pictures import save_text
+    from augsuite.dataset.saving import save_text
 
     if output is None:
         click.echo(text, nl=False)

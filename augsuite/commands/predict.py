@@ -16,10 +16,10 @@ import numpy as np
 import PIL.Image
 
 from augsuite.commands.console import json_option, print_json, print_table, progress
-from augsuite.commands.pictures import save_picture, save_text
 from augsuite.commands.predict_inputs import Inputs, Shot, find_inputs
 from augsuite.commands.reading import Reading, reading_options, tell
 from augsuite.dataset.images import Image
+from augsuite.dataset.saving import save_picture, save_text
 from augsuite.dataset.video import Video, VideoWriter
 from augsuite.errors import ConfigError, DataError
 from augsuite.prediction import BATCH, SURE, drawn, load_model, surest

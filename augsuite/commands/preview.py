@@ -14,8 +14,8 @@ from augsuite.augment import preview as drawing
 from augsuite.augment.policies import policy as find_policy
 from augsuite.augment.replay import Record
 from augsuite.commands.console import progress
-from augsuite.commands.pictures import save_picture, save_text
 from augsuite.commands.reading import Reading, reading_options
+from augsuite.dataset.saving import save_picture, save_text
 from augsuite.errors import ConfigError
 
 

@@ -12,9 +12,9 @@ from augsuite.augment.render import row_of
 from augsuite.augment.replay import Record, digest, read_record
 from augsuite.augment.replay import replay as render_again
 from augsuite.commands.console import json_option, print_json
-from augsuite.commands.pictures import save_picture
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset import Dataset, Sample
+from augsuite.dataset.saving import save_picture
 from augsuite.errors import ConfigError
 
 

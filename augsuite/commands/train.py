@@ -150,7 +150,7 @@ def train(
 def _write_layers(trainer: str, config: dict[str, Any], classes: int, folder: Path) -> None:
     """Leave `network.txt`, what `augsuite network` prints, where the trainer shows its network."""
     from augsuite.commands.network import layer_table, told
-    from augsuite.commands.pictures import save_text
+    from augsuite.dataset.saving import save_text
     from augsuite.errors import MissingExtraError
 
     try:

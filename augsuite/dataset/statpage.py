@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -21,9 +19,10 @@ from augsuite.dataset.anchors import Anchors, box_shapes, setting, suggest
 from augsuite.dataset.colors import class_color
 from augsuite.dataset.patterns import CoOccurrence, patterns
 from augsuite.dataset.progress import track
+from augsuite.dataset.saving import save_text
 from augsuite.dataset.stats import Bin, Summary, bin_name, summary
 from augsuite.dataset.tables import Dataset
-from augsuite.errors import ConfigError, DataError
+from augsuite.errors import DataError
 
 _PICTURES = 12
 _SIDE = 320  # pixels of a picture's longer side: twice what is shown, for dense screens
@@ -94,7 +93,7 @@ def write_page(data: Dataset, path: Path, title: str, *, found: Summary | None =
         unreadable=unreadable,
         legend=[(str(name), f"rgb{class_color(row)}") for row, name in enumerate(data.categories.names[:_KEYS])],
     )
-    _write(path, page)
+    save_text(page, path)
     return path
 
 
@@ -191,18 +190,3 @@ def _picture(data: Dataset, row: int) -> Markup:
 def _safe(html: str) -> Markup:
     """HTML of our own making, in which every name has been escaped where it was put in."""
     return Markup(html)  # noqa: S704 - see above; the template escapes everything else
-
-
-def _write(path: Path, page: str) -> None:
-    """Write the page beside its place, then rename it there."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(page)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror or error}). Choose another place.") from error

@@ -1,4 +1,4 @@
-"""How commands save one file: beside its place, then renamed there."""
+"""How one file is saved, such as a page or a picture: beside its place, then renamed there."""
 
 from __future__ import annotations
 
