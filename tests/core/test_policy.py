@@ -201,7 +201,7 @@ def test_saved_policies_are_found_by_name_and_what_a_kill_left_is_none(tmp_path,
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     path = save("policy: mine\nsteps:\n- {do: hflip, p: 0.5}\n", "mine")
-    assert policy("mine").steps == (Step("hflip", {}, 0.5),)
+    assert policy("mine") == policy(path)
     (path.parent / ".mine.x1.yaml").write_text("policy: m")
     assert saved() == {"mine": path}
     with pytest.raises(ConfigError, match="is saved already"):
