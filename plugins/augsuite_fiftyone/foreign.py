@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsuite.boxes import Layout
+from augsuite.dataset.checks import Intake
 from augsuite.dataset.tables import ABSENT, Annotations, Categories, Dataset, Extra, Images
 from augsuite.errors import ConfigError, nearest
 from augsuite_fiftyone.attributes import FAMILIAR, OF_LABELS, OF_SAMPLES, plain
@@ -31,17 +33,24 @@ _SPLITS = ("train", "validation", "val", "valid", "test")
 _USUAL = "ground_truth"
 
 
-def load(dataset: Any, field: str = "") -> Dataset:
+def load(dataset: Any, field: str, intake: Intake) -> Dataset:
     """Read one label field of a dataset or view.
 
     Boxes stay in fractions, as FiftyOne holds them. Confidences are the extra `score`, masks and polylines `segmentation`, keypoints
     `coco.keypoints`, `iscrowd` and `difficult` the column `ignore`; other attributes keep the name they have in COCO or VOC, or are
     `fiftyone.<name>`. A tag such as `train` is the split.
 
+    Args:
+        dataset: the dataset or view; of groups, the active slice is read.
+        field: its name; "" for the only one, or `ground_truth`.
+        intake: takes invalid labels.
+
     Raises:
-        ConfigError: if there is no such field, or several and none was named.
+        ConfigError: if there is no such field, or several and none was named; if these are no images.
+        DataError: if a label is invalid.
     """
     whole = getattr(dataset, "_dataset", dataset)
+    _check_media(dataset, whole.name, intake)
     schema = dataset.get_field_schema()
     chosen = _field(schema, field, whole.name)
     others = [name for name in schema if name not in OF_SAMPLES and not _label_class(schema[name])]
@@ -55,6 +64,10 @@ def load(dataset: Any, field: str = "") -> Dataset:
     sizes = [size_of(document) for document in found]
     for row, document in enumerate(found):
         for label in labels_of(document.get(chosen)):
+            problem = problem_of(label)
+            if problem:
+                intake.reject(f"{whole.name}: {document.get('filepath')}: {chosen}", problem)
+                continue
             extra: dict[str, Any] = {}
             if label.get("confidence") is not None and not isinstance(label["confidence"], list):
                 extra["score"] = label["confidence"]
@@ -96,6 +109,38 @@ def load(dataset: Any, field: str = "") -> Dataset:
         ),
         Path("/"),
     )
+
+
+def problem_of(label: Mapping[str, Any], *, known: bool = False) -> str:
+    """Why a label cannot become an annotation; "" where it can.
+
+    Args:
+        label: as FiftyOne holds it, which checks no values.
+        known: whether augsuite stored it; then its class may be empty and its box as it was.
+    """
+    if not known and not label.get("label"):
+        return "expected a class, got a label without one"
+    if label.get("_cls") != "Detection":
+        return ""
+    box = label.get("bounding_box")
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(each, int | float) for each in box):
+        return f"expected a box of 4 numbers, got {box}"
+    if not all(map(math.isfinite, box)):
+        return f"expected a box of finite numbers, got {box}"
+    return "" if known or min(box[2:]) >= 0 else f"expected a width and height of 0 or more, got {box[2:]}"
+
+
+def _check_media(dataset: Any, name: str, intake: Intake) -> None:
+    kind = dataset.media_type
+    if kind == "group":
+        left = [each for each in dataset.group_slices if each != dataset.group_slice]
+        if left:
+            intake.note(
+                f"{name}: of its groups only the slice {dataset.group_slice!r} was read, not {', '.join(left)}; save a view of others"
+            )
+        kind = dataset.group_media_types.get(dataset.group_slice)
+    if kind not in {"image", None}:
+        raise ConfigError(f"{name}: holds media of the kind {kind!r}. Only images can be read.")
 
 
 def add_others(extra: dict[str, Any], label: Mapping[str, Any], own: Collection[str]) -> None:
@@ -173,7 +218,7 @@ def _shaped(label: Mapping[str, Any], size: tuple[int, int], extra: dict[str, An
         if all(size):
             extra["coco.keypoints"] = keypoints_value(label, size)
         return around(label)
-    box = [float(value) for value in label.get("bounding_box") or [0.0] * 4]
+    box = [float(value) for value in label["bounding_box"]]
     if label.get("mask") is not None and all(size):
         corners = [box[0] * size[0], box[1] * size[1], (box[0] + box[2]) * size[0], (box[1] + box[3]) * size[1]]
         value = mask_value(label["mask"], corners, size)

@@ -32,7 +32,7 @@ def read(path: Path, intake: Intake, field: str = "", view: str = "") -> Dataset
 
     Args:
         path: `fiftyone://NAME`.
-        intake: not used: FiftyOne checked the values.
+        intake: takes what is invalid.
         field: the label field.
         view: the name of a saved view to read in place of the whole.
 
@@ -40,7 +40,6 @@ def read(path: Path, intake: Intake, field: str = "", view: str = "") -> Dataset
         ConfigError: if there is no such dataset, view or field.
         DataError: see `load`.
     """
-    del intake
     from augsuite_fiftyone.database import connect
     from augsuite_fiftyone.loading import load
 
@@ -51,10 +50,10 @@ def read(path: Path, intake: Intake, field: str = "", view: str = "") -> Dataset
         )
     dataset = fo.load_dataset(name)
     if not view:
-        return load(dataset, field)
+        return load(dataset, field, intake)
     if not dataset.has_saved_view(view):
         raise ConfigError(f"{SCHEME}://{name}: has no saved view {view!r}. {nearest(view, dataset.list_saved_views())}")
-    return load(dataset.load_saved_view(view), field)
+    return load(dataset.load_saved_view(view), field, intake)
 
 
 def store(

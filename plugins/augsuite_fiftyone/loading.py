@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 
 from augsuite.boxes import Layout
+from augsuite.dataset.checks import Intake
 from augsuite.dataset.tables import Annotations, Categories, Dataset, Images
+from augsuite.errors import ConfigError
 from augsuite_fiftyone import foreign, records
 from augsuite_fiftyone.attributes import OF_LABELS, apply_edits
 from augsuite_fiftyone.canvas import corners_of, in_layout, relative_boxes
-from augsuite_fiftyone.foreign import add_others, around, columns, numbered
+from augsuite_fiftyone.foreign import add_others, around, columns, numbered, problem_of
 from augsuite_fiftyone.labels import labels_of
 from augsuite_fiftyone.outlines import forget_place
 from augsuite_fiftyone.redrawn import Drawn, redrawn
 from augsuite_fiftyone.views import documents, size_of
 
 
-def load(dataset: Any, field: str = "") -> Dataset:
+def load(dataset: Any, field: str = "", intake: Intake | None = None) -> Dataset:
     """Read a dataset or view of FiftyOne into tables.
 
     What augsuite stored comes back as it was: rows, numbers, ids, types, order. What was edited since counts: a moved box, another label, an
@@ -34,20 +36,28 @@ def load(dataset: Any, field: str = "") -> Dataset:
     Args:
         dataset: a `fiftyone.Dataset` or a view of one; of groups, the active slice.
         field: the label field; by default what augsuite stored, else the only one there is, or `ground_truth`.
+        intake: takes labels without a class, or whose box is none; by default they are errors.
 
     Returns:
         The dataset. An attribute that somebody added is the extra `fiftyone.<name>`.
 
     Raises:
-        DataError: if a record of ours is damaged, or a box is on an image of unknown size.
-        ConfigError: if there is no such field, or several and none was named.
+        DataError: if a record of ours is damaged, a label is invalid, or a box is on an image of unknown size.
+        ConfigError: if there is no such field, or several and none was named; if these are no images.
     """
+    intake = intake or Intake()
     whole = getattr(dataset, "_dataset", dataset)
     record = records.read_dataset(whole.info, whole.name)
     schema = dataset.get_field_schema()
     if record is None or records.FIELD not in schema or field not in {"", record.boxes, record.labels}:
-        return foreign.load(dataset, field)
-    found = _Found(record, whole.name, {name for name in schema if name in record.fields})
+        return foreign.load(dataset, field, intake)
+    for name in (record.boxes, record.labels):
+        if name and name not in schema:
+            raise ConfigError(
+                f"{whole.name}: the label field {name!r}, as it was stored, is not there. Name it so again, choose a view that has it, "
+                f"or say which field to read with --option field=NAME."
+            )
+    found = _Found(record, whole.name, {name for name in schema if name in record.fields}, intake)
     wanted = [
         "filepath",
         "tags",
@@ -78,10 +88,11 @@ class _Label:
 class _Found:
     """What was found so far."""
 
-    def __init__(self, record: records.DatasetRecord, name: str, fields: Collection[str]) -> None:
+    def __init__(self, record: records.DatasetRecord, name: str, fields: Collection[str], intake: Intake) -> None:
         self.record = record
         self.name = name
         self.fields = fields
+        self.intake = intake
         self._own = {*OF_LABELS, *record.ignored, *(seen.name for seen in record.of_labels)}
         self._images: list[tuple[records.SampleRecord, dict[str, Any]]] = []
         self._labels: list[_Label] = []
@@ -115,7 +126,11 @@ class _Found:
                 boxed = field == record.boxes
                 own = known.get(key) if key not in ids else None  # a copy with the id of another is a new one
                 ids.add(key)
-                box = [float(value) for value in label.get("bounding_box") or [0.0] * 4] if boxed else None
+                problem = problem_of(label, known=own is not None)
+                if problem:
+                    self.intake.reject(f"{self.name}: {path}: {field}", problem)
+                    continue
+                box = list(map(float, label["bounding_box"])) if boxed else None
                 self._add(
                     label, own, box, Drawn(label, *(None if each is None else each.get(key, {}) for each in placed))
                 )

@@ -13,7 +13,7 @@ import pytest
 
 import augsuite
 from augsuite.boxes import Layout
-from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, objects, rle
+from augsuite.dataset import ABSENT, Annotations, Categories, Dataset, Images, Intake, objects, rle
 from augsuite.errors import ConfigError, DataError
 from augsuite.testing.examples import example_datasets, without_files
 from augsuite_fiftyone.database import home
@@ -304,6 +304,64 @@ def test_datasets_of_others_are_read(fo, fo_name, tmp_path):
     labels = load(dataset, "kind")
     assert not labels.annotations.is_box.any()
     assert labels.annotations.extra["score"].tolist() == [0.25]
+
+
+def test_a_field_that_was_renamed_is_no_empty_dataset(fo, fo_name, scene):
+    dataset = store(scene, fo_name)
+    with pytest.raises(ConfigError, match="'ground_truth', as it was stored, is not there"):
+        load(dataset.exclude_fields("ground_truth"))
+    dataset.rename_sample_field("ground_truth", "corrected")
+    with pytest.raises(ConfigError, match="'ground_truth', as it was stored, is not there"):
+        load(dataset)
+    assert len(load(dataset, "corrected").annotations) == 4
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize(
+    ("label", "box", "said"),
+    [
+        (None, [0.1, 0.1, 0.2, 0.2], "without one"),
+        ("dog", [0.1, 0.1, 0.2, float("nan")], "finite numbers"),
+        ("dog", [0.1, 0.1, 0.2], "4 numbers"),
+        ("dog", [0.5, 0.1, -0.2, 0.2], "0 or more"),
+    ],
+)
+def test_a_label_that_is_none_is_told_and_can_be_skipped(fo, fo_name, scene, label, box, said, stored):
+    dataset = store(scene, fo_name) if stored else fo.Dataset(fo_name)
+    if not stored:
+        dataset.add_sample(fo.Sample(filepath=str(scene.path(0)), ground_truth=fo.Detections()))
+    before = len(load(dataset).annotations)
+    sample = dataset.first()
+    sample.ground_truth.detections.append(fo.Detection(label=label, bounding_box=box))
+    sample.save()
+    with pytest.raises(DataError, match=f"a.jpg: ground_truth: .*{said}"):
+        load(dataset)
+    intake = Intake(skip_invalid=True)
+    assert len(load(dataset, intake=intake).annotations) == before
+    assert len(intake.skipped) == 1
+
+
+def test_of_groups_one_slice_is_read_and_the_others_are_told(fo, fo_name, scene):
+    dataset = fo.Dataset(fo_name)
+    dataset.add_group_field("group", default="left")
+    group = fo.Group()
+    dataset.add_samples(
+        fo.Sample(filepath=str(scene.path(row)), group=group.element(name), ground_truth=fo.Detections())
+        for row, name in enumerate(("left", "right"))
+    )
+    intake = Intake()
+    assert load(dataset, intake=intake).images.names.tolist() == ["a.jpg"]
+    (note,) = intake.notes
+    assert "only the slice 'left' was read, not right" in note
+    dataset.save_view("right", dataset.select_group_slices("right"))
+    assert load(dataset.load_saved_view("right")).images.names.tolist() == ["b.jpg"]
+
+
+def test_videos_are_refused(fo, fo_name, tmp_path):
+    dataset = fo.Dataset(fo_name)
+    dataset.add_sample(fo.Sample(filepath=str(tmp_path / "a.mp4"), ground_truth=fo.Classification(label="x")))
+    with pytest.raises(ConfigError, match=r"'video'\. Only images"):
+        load(dataset)
 
 
 def test_a_name_that_is_taken_is_refused_and_a_failure_leaves_the_old(fo, fo_name, scene, monkeypatch):
