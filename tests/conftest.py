@@ -14,7 +14,7 @@ import PIL.Image  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-pytest_plugins = ("fiftyonekit", "browserkit", "operatorkit")
+pytest_plugins = ("fiftyonekit", "browserkit", "operatorkit", "remotekit")
 
 # How long an example takes is the machine's affair.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,6 +15,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 BUCKET = "bucket"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "key",
@@ -199,3 +201,37 @@ def proxy(target: str):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The address of the server."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def front(server, monkeypatch, tmp_path):
+    """The proxy through which everything goes."""
+    from augsuite.dataset import remote_tree, stores
+
+    with proxy(server) as found:
+        for key, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": found.url}.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(stores, "_BACKOFF_S", 0.002)
+        remote_tree.forget_all()
+        yield found
+        remote_tree.forget_all()
+
+
+@pytest.fixture
+def bucket(front, server):
+    """An empty bucket, looked at by boto3."""
+    boto3 = pytest.importorskip("boto3")
+    client = boto3.client("s3", endpoint_url=server)
+    client.create_bucket(Bucket=BUCKET)
+    found = boto3.resource("s3", endpoint_url=server).Bucket(BUCKET)
+    found.objects.all().delete()
+    yield found
+    client.close()
