@@ -72,7 +72,7 @@ def store(
     sweep(fo, name)
     _check_name(fo, name, overwrite=overwrite)
     data = with_sizes(data)
-    with fresh_dataset(fo, name, persistent=persistent) as dataset:
+    with fresh_dataset(fo, name, persistent=persistent, overwrite=overwrite) as dataset:
         writing = Writing(data, field)
         dataset.info = {**dataset.info, records.FIELD: records.write(writing.record)}
         names = data.categories.names.tolist()
@@ -89,11 +89,11 @@ def store(
 
 
 @contextlib.contextmanager
-def fresh_dataset(fo: Any, name: str, *, persistent: bool = True) -> Iterator[Any]:
-    """A dataset under another name that takes its own at the end, in place of one that is there; it vanishes on an error.
+def fresh_dataset(fo: Any, name: str, *, persistent: bool = True, overwrite: bool = False) -> Iterator[Any]:
+    """A dataset under another name that takes its own at the end, with `overwrite` in place of one that is there; it vanishes on an error.
 
     Raises:
-        ConfigError: if FiftyOne does not take the name.
+        ConfigError: if the name is taken by then, as by another process.
     """
     dataset = fo.Dataset(
         f"{name} {_MARK} {secrets.token_hex(4)}"
@@ -102,6 +102,7 @@ def fresh_dataset(fo: Any, name: str, *, persistent: bool = True) -> Iterator[An
     dataset.save()
     try:
         yield dataset
+        _check_name(fo, name, overwrite=overwrite)
         dataset.info = {key: value for key, value in dataset.info.items() if key != _WRITER}
         dataset.persistent = persistent
         old = None

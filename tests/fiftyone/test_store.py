@@ -383,6 +383,17 @@ def test_a_name_that_is_taken_is_refused_and_a_failure_leaves_the_old(fo, fo_nam
     assert len(fo.load_dataset(fo_name)) == 1
 
 
+def test_a_dataset_that_another_process_made_meanwhile_is_not_replaced(fo, fo_name, scene):
+    def meanwhile(count):
+        del count
+        fo.Dataset(fo_name).add_sample(fo.Sample(filepath=str(scene.path(0)), tags=["theirs"]))
+
+    with pytest.raises(ConfigError, match="has a dataset of that name"):
+        store(scene, fo_name, progress=meanwhile)
+    assert fo.load_dataset(fo_name).count_sample_tags() == {"theirs": 1}
+    assert [name for name in fo.list_datasets() if name.startswith(fo_name)] == [fo_name]
+
+
 def test_what_a_killed_writer_left_is_swept_and_what_it_was_replacing_comes_back(fo, fo_name, scene):
     from augsuite_fiftyone.store import sweep
 
