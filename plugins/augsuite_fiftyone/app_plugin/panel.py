@@ -17,6 +17,8 @@ from augsuite_fiftyone.study_story import KEY, VERSION
 
 _KINDS = {FIXED: "fixed", BROKE: "broke", ONLY_THIS: "only this arm finds"}
 _QUIET = {"displayModeBar": False}
+_ELSEWHERE = {"seeds", "ms/image"}
+"""Columns that the panel, half a window wide, has no room for: the row's button would be out of sight."""
 _COLUMN = types.GridView(orientation="vertical", gap=2, align_x="left", width=94, pad=2)
 _EMPTY = """
 **No study in this dataset**
@@ -110,9 +112,10 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
         return types.Property(panel, view=_COLUMN)
 
     def _table(self, panel: Any, known: Mapping[str, Any]) -> None:
-        headings = known["headings"]
-        table = types.TableView()
-        for place, heading in enumerate(headings):
+        shown = [(place, heading) for place, heading in enumerate(known["headings"]) if heading not in _ELSEWHERE]
+        # The App makes tables at least 650 pixels wide, of which half a window would show half.
+        table = types.TableView(componentsProps={"table": {"sx": {"minWidth": 0}}})
+        for place, heading in shown:
             table.add_column(f"c{place}", label=heading)
         table.add_row_action(
             "show",
@@ -120,7 +123,7 @@ class StudyPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne is not typed
             icon="image_search",
             tooltip="The images that this arm changed",
         )
-        rows = [{f"c{place}": cell for place, cell in enumerate(row)} for row in known["rows"]]
+        rows = [{f"c{place}": row[place] for place, _ in shown} for row in known["rows"]]
         panel.list("table", types.Object(), view=table, default=rows)
 
     def _arm(self, panel: Any, known: Mapping[str, Any], chosen: str | None) -> None:

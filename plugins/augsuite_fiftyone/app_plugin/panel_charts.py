@@ -152,7 +152,7 @@ def _layout(height: int) -> dict[str, Any]:
         "height": height,
         "margin": {"l": 10, "r": 10, "t": 10, "b": 45},
         "showlegend": True,
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "xaxis": {"automargin": True, "zeroline": False},
         "yaxis": {"automargin": True, "zeroline": False},
     }
