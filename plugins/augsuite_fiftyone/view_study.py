@@ -51,7 +51,8 @@ def open_study(
 
     Args:
         folder: the study's.
-        name: of the FiftyOne dataset; `study-<study>` by default. One that was made of a study is replaced, no other.
+        name: of the FiftyOne dataset; `study-<study>` by default. One that was made of a study, and in which nobody has changed anything
+            since, is replaced; beside one with tags or corrections, the name gets a number.
         seeds: whose predictions are shown, in a field for each arm and seed; None for the first seed of each arm. Numbers on images
             are over all seeds, whichever are shown.
         min_score: the least score of a box that is shown; None for the score with the best F1, for each run.
@@ -73,19 +74,12 @@ def open_study(
         if not any(run.seed == seed for run in shown):
             raise ConfigError(f"{folder}: no predictions of the seed {seed}; there are {_said(results)}.")
     fo = connect(database)
-    title = name or f"study-{results.name}"
     made = _digest(results, shown, min_score)
-    if title in fo.list_datasets():
-        old = fo.load_dataset(title)
-        known = (old.info or {}).get(KEY)
-        if not isinstance(known, dict):
-            raise ConfigError(
-                f"{title}: a FiftyOne dataset of this name exists, and was not made of a study. Give another: --name."
-            )
-        if known.get("made") == made:
-            if persistent:
-                old.persistent = True
-            return old
+    title, old = _place(fo, name or f"study-{results.name}", made)
+    if old is not None:
+        if persistent:
+            old.persistent = True
+        return old
     fresh = f"{title}-{secrets.token_hex(4)}"
     dataset = _fill(fo, fresh, results, shown, min_score, made, progress)
     if title in fo.list_datasets():
@@ -93,6 +87,38 @@ def open_study(
     dataset.name = title
     dataset.persistent = persistent
     return dataset
+
+
+def _place(fo: Any, wished: str, made: str) -> tuple[str, Any]:
+    """A name to take, and None; or the name and the dataset that is just what is asked for.
+
+    A dataset of other runs is replaced, unless somebody has worked in it: then it stays, and the name gets a number.
+    """
+    number = 0
+    while True:
+        number += 1
+        title = wished if number == 1 else f"{wished}-{number}"
+        if title not in fo.list_datasets():
+            return title, None
+        old = fo.load_dataset(title)
+        known = (old.info or {}).get(KEY)
+        if not isinstance(known, dict):
+            if number > 1:
+                continue
+            raise ConfigError(
+                f"{title}: a FiftyOne dataset of this name exists, and was not made of a study. Give another: --name."
+            )
+        if known.get("made") == made:
+            return title, old
+        if known.get("left") == _left(old):
+            return title, None
+
+
+def _left(dataset: Any) -> list[Any]:
+    """What changes with a tag, an edited label, a sample more or less, a field, or a saved view."""
+    _, latest = dataset.bounds("last_modified_at")
+    schema = sorted(dataset.get_field_schema(flat=True))
+    return [len(dataset), latest.isoformat() if latest else "", schema, sorted(dataset.list_saved_views())]
 
 
 def _fill(
@@ -132,7 +158,7 @@ def _fill(
     first = next((arm.arm for arm in strongest if arm.arm in chosen), results.reference)
     paint(dataset, TRUTH, shown, chosen.get(first, [TRUTH]), list(columns.values()))
     save_workspace(dataset)
-    dataset.info[KEY] = _told(results, shown, marked, views, chosen, made)
+    dataset.info[KEY] = {**_told(results, shown, marked, views, chosen, made), "left": _left(dataset)}
     dataset.description = f"{results.question()} {results.headline()}"
     dataset.save()
     return dataset
@@ -182,7 +208,11 @@ def _labels(results: StudyResults, run: Shown) -> list[Document]:
 
 def _columns(fo: Any, dataset: Any, ids: Sequence[str], results: StudyResults, taken: set[str]) -> dict[str, Column]:
     """Put the number of each image under each arm into fields; NaN, where there is nothing to be found, is no value."""
-    what = "AP at IoU 0.5 of the image alone" if results.metric == "AP" else "share of seeds that name the label"
+    what = (
+        "AP at IoU 0.5 of the image alone, its categories ranked together"
+        if results.metric == "AP"
+        else "share of seeds that name the label"
+    )
     own = plain_name(results.metric.lower())
     used, columns = {*taken, *_TAKEN}, {}
     for arm, runs in results.predicted.items():

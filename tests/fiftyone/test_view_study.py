@@ -188,6 +188,18 @@ def test_every_seed_and_any_score(fo, bench, fo_name):
     assert [name for name in fo.list_datasets() if name.startswith(fo_name)] == [fo_name]
 
 
+def test_a_study_in_which_somebody_has_worked_is_never_replaced(fo, bench, fo_name):
+    first = open_study(bench.out, name=fo_name)
+    label = first.first().ground_truth.detections[0]
+    first.select_labels(ids=[label.id]).tag_labels("look")
+    second = open_study(bench.out, name=fo_name, seeds="all")
+    assert second.name == f"{fo_name}-2"
+    assert fo.load_dataset(fo_name).count_label_tags() == {"look": 1}
+    assert open_study(bench.out, name=fo_name, seeds="all").name == second.name
+    assert open_study(bench.out, name=fo_name, seeds=[1]).name == second.name  # nobody misses it
+    assert open_study(bench.out, name=fo_name).name == fo_name
+
+
 def test_what_cannot_be_shown_is_a_clear_line(fo, bench, fo_name, tmp_path):
     fo.Dataset(fo_name)
     with pytest.raises(ConfigError, match=r"was not made of a study.*--name"):
@@ -306,9 +318,16 @@ def test_the_panel_shows_the_study_and_a_click_on_an_arm_changes_the_view(app, s
     page.locator("table tr").nth(2).wait_for()
     table = [row.split("\t") for row in page.locator("table tr").all_inner_texts()]
     told = study.info[KEY]
-    assert table[0][: len(told["headings"])] == told["headings"]
-    for shown, row in zip(table[1:], told["rows"], strict=True):
-        assert [cell.strip() for cell in shown[: len(row)]] == row
+    shown = [heading for heading in told["headings"] if heading not in {"seeds", "ms/image"}]
+    assert table[0] == [*shown, "Actions"]
+    for cells, row in zip(table[1:], told["rows"], strict=True):
+        values = dict(zip(told["headings"], row, strict=True))
+        assert [cell.strip() for cell in cells[: len(shown)]] == [values[heading] for heading in shown]
+    button = page.locator(f'tr:has-text("{ARM}") button').first.bounding_box()
+    assert button["x"] + button["width"] <= page.viewport_size["width"]  # one need not scroll to it
+    chart = page.locator(".js-plotly-plot").first
+    area = chart.locator(".nsewdrag").bounding_box()
+    assert area["width"] > 0.7 * chart.bounding_box()["width"]  # the legend takes none of it
     points = page.locator(".scatterlayer .trace .points path")
     points.first.wait_for()
     assert points.count() == 1 + 3  # the effect, and each seed's
