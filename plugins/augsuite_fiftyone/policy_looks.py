@@ -10,6 +10,10 @@ SIDE_BY_SIDE, LOST, WHOLE_LOSES, MIXED = "side by side", "boxes dropped", "boxes
 below 1."""
 
 _RED = "#ff2d55"
+_CLASSES = (
+    "#009900", "#0066ff", "#ffcc00", "#009999", "#6600ff", "#999900", "#00cc99", "#33ccff", "#996633", "#000099", "#99cc33", "#666699",
+)  # fmt: skip
+"""Of what is left: none that could be taken for red, as some of FiftyOne's own would."""
 
 
 def dress(dataset: Any, field: str, dropped: str, steps: Sequence[str], about: Sequence[str]) -> None:
@@ -28,6 +32,7 @@ def dress(dataset: Any, field: str, dropped: str, steps: Sequence[str], about: S
     labels = [path for path, kind in dataset.get_field_schema().items() if _is_label(kind)]
     dataset.app_config.color_scheme = fo.ColorScheme(
         color_by="value",
+        color_pool=list(_CLASSES),
         fields=[
             {
                 "path": dropped,

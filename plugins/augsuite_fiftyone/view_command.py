@@ -25,6 +25,7 @@ from augsuite_fiftyone.app import LOOPBACK, App, show
 
 _SAMPLES = 50  # of a policy
 _LISTED = 20  # skipped rows
+_THERE = "a dataset that is in FiftyOne already"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ def view(
 
     given = functools.partial(_read, source, source_format, options, skip_invalid, allow_outside)
     asked = Asked(source, policy, samples, seed, field, name, keep, seeds, min_score, images, database, given)
+    if is_study(source):
+        _refuse({"--from": source_format, "--option": options or None}, "a study")
+    elif policy is None and source.startswith("fiftyone:"):
+        _refuse({"--option": options or None}, _THERE)
     opened = _opener(asked)
     if address != LOOPBACK:
         click.echo(f"note: whoever reaches {address} can see and change what is in FiftyOne's database", err=True)
@@ -128,7 +133,7 @@ def _opener(asked: Asked) -> Callable[[], contextlib.AbstractContextManager[str]
     if asked.policy is not None:
         return functools.partial(_policy, asked, find_policy(asked.policy))
     if url is not None and url.scheme == "fiftyone":
-        _refuse({"--samples": asked.samples, "--name": asked.name}, "a dataset that is in FiftyOne already")
+        _refuse({"--samples": asked.samples, "--name": asked.name}, _THERE)
         return functools.partial(_there, asked, url.rest)
     return functools.partial(_dataset, asked)
 
@@ -169,6 +174,9 @@ def _policy(asked: Asked, policy: Policy) -> Iterator[str]:
     from augsuite_fiftyone.slices import slices_of
     from augsuite_fiftyone.view_policy import remove, view_policy
 
+    url = url_of(asked.source)
+    if url is not None and url.scheme == "fiftyone":  # else reading it would connect to augsuite's own database
+        connect(asked.database)
     data = asked.read()
     connect(asked.database)
     samples = min(asked.samples or _SAMPLES, len(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -129,6 +131,40 @@ def test_a_group_holds_the_original_each_step_and_the_policy(fo, fo_name, pair):
     assert not folder.exists()
 
 
+def test_no_class_has_a_colour_like_that_of_dropped_boxes(fo, fo_name, pair):
+    from augsuite_fiftyone.view_policy import remove, view_policy
+
+    dataset = view_policy(pair, augsuite.policy(CUT), fo_name)
+    scheme = dataset.app_config.color_scheme
+    (red,) = (each["fieldColor"] for each in scheme.fields)
+    hues = [
+        colorsys.rgb_to_hls(*(int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)))[0] for text in scheme.color_pool
+    ]
+    own = colorsys.rgb_to_hls(*(int(red[at : at + 2], 16) / 255 for at in (1, 3, 5)))[0]
+    assert min(min(abs(hue - own), 1 - abs(hue - own)) for hue in hues) > 30 / 360
+    remove(dataset)
+
+
+def test_a_policy_on_a_dataset_in_fiftyone(fo, fo_name, pair):
+    """The images and labels are those of the App, also where they were edited there."""
+    from augsuite_fiftyone.view_command import Asked, _opener
+    from augsuite_fiftyone.view_dataset import view_dataset
+
+    edited = view_dataset(pair, fo_name)
+    sample = edited.first()
+    sample.ground_truth.detections = sample.ground_truth.detections[:1]
+    sample.save()
+    asked = Asked(
+        f"fiftyone://{fo_name}", "flip", 2, 0, "ground_truth", None, False, None, None, None, None, partial(augsuite.read, f"fiftyone://{fo_name}")
+    )  # fmt: skip
+    with _opener(asked)() as name:
+        shown = fo.load_dataset(name)
+        assert name == f"{fo_name}-flip"
+        assert sorted(shown.select_group_slices("original").values("filepath")) == sorted(edited.values("filepath"))
+        assert sorted(map(len, shown.values("ground_truth.detections"))) == [1, 1]
+    assert not fo.dataset_exists(name)
+
+
 def test_mixed_boxes_have_weights_and_say_where_they_come_from(fo, fo_name, pair):
     from augsuite_fiftyone.view_policy import remove, view_policy
 
@@ -173,6 +209,7 @@ def test_a_policy_that_fails_leaves_nothing(fo, fo_name, pair):
     [
         (["shelf", "--seeds", "all"], "--seeds is nothing that a dataset has"),
         (["fiftyone://x", "--samples", "3"], "--samples is nothing that a dataset that is in FiftyOne already has"),
+        (["fiftyone://x", "--option", "view=y"], "--option is nothing that a dataset that is in FiftyOne already has"),
         (["shelf", "--policy", "sdd"], "ssd"),
         (["shelf", "--option", "x"], "NAME=VALUE"),
     ],
