@@ -21,6 +21,7 @@ import PIL
 
 from augsuite.dataset import FileSource
 from augsuite.dataset.images import Image, decoder
+from augsuite.dataset.remote import RemotePath
 from augsuite.dataset.sample import Source
 from augsuite.errors import DataError
 
@@ -131,9 +132,14 @@ class DiskCache:
         self._rule = f"{_FORMAT} {decoder()} pillow {PIL.__version__}".encode()
 
     def wrap(self, source: Source) -> Source:
-        """The source with its pixels out of this cache; itself where it is no file of its own (a member of an archive, an array)."""
-        if isinstance(source, FileSource) and type(source.path) is type(self.folder):
-            return CachedSource(source, self)
+        """The source with its pixels out of this cache.
+
+        Itself where it is no file of its own (a member of an archive, an array), or one of a server that does not say when it changes.
+        """
+        if isinstance(source, FileSource):
+            path = source.path
+            if type(path) is type(self.folder) or (isinstance(path, RemotePath) and path.version):
+                return CachedSource(source, self)
         return source
 
     def decode(self, source: FileSource, reduce: int) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import posixpath
@@ -51,8 +52,7 @@ class ArchivePath(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         node = _node(self, archive, name)
         mode = stat.S_IFDIR | 0o555 if isinstance(node, dict) else stat.S_IFREG | 0o444
         size = 0 if isinstance(node, dict) else node.size
-        seconds = archive.modified / 1e9
-        return os.stat_result((mode, hash(str(self)), 0, 1, 0, 0, size, seconds, seconds, seconds))
+        return file_state(mode, size, archive.modified, os.fspath(self))
 
     def lstat(self) -> os.stat_result:
         """As `stat`: links in an archive stand for what they lead to."""
@@ -196,6 +196,21 @@ def descended(path: Path) -> Path:
             break
         path /= listed[0][0]
     return path
+
+
+def file_state(mode: int, size: int, modified: int, identity: str) -> os.stat_result:
+    """What `stat` says of something that is no file of this machine by itself.
+
+    Args:
+        mode: its kind and permissions.
+        size: bytes.
+        modified: nanoseconds since 1970.
+        identity: tells it from all others; the number of its inode is made from this, the same in every process.
+    """
+    inode = int.from_bytes(hashlib.blake2b(identity.encode(errors="surrogateescape"), digest_size=7).digest())
+    seconds = modified / 1e9
+    times = {f"st_{kind}time_ns": modified for kind in "amc"}
+    return os.stat_result((mode, inode, 0, 1, 0, 0, size, seconds, seconds, seconds), times)
 
 
 def names(folder: ArchivePath) -> tuple[list[str], list[str]]:

@@ -50,6 +50,7 @@ __all__ = [
     "plain",
     "read_bytes",
     "read_head",
+    "read_sizes",
     "read_text",
     "scan",
     "tamed",
@@ -140,6 +141,23 @@ def with_sizes(data: Dataset) -> Dataset:
     for row, size in zip(track(rows, "reading sizes"), found, strict=True):
         sizes[row] = size
     return replace(data, images=replace(data.images, sizes=sizes))
+
+
+def read_sizes(paths: list[Path]) -> list[tuple[int, int] | DataError]:
+    """Width and height of each upright image, from the files' headers; for one that is no image, the error that says so.
+
+    Those of another machine are asked for many at once.
+    """
+    if not paths:
+        return []
+    return list((several if isinstance(paths[0], RemotePath) else map)(_size_or_error, paths))
+
+
+def _size_or_error(path: Path) -> tuple[int, int] | DataError:
+    try:
+        return read_size(path)
+    except DataError as error:
+        return error
 
 
 def _read_sizes(paths: list[Path]) -> list[tuple[int, int]]:

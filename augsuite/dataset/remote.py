@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import IO, Any
 
-from augsuite.dataset.archives import ArchivePath, open_archive
+from augsuite.dataset.archives import ArchivePath, file_state, open_archive
 from augsuite.dataset.members import Archive
 from augsuite.dataset.remote_errors import redacted
 from augsuite.dataset.remote_files import Blocks
@@ -103,21 +103,15 @@ class RemotePath(ArchivePath):
             result: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
             return result
         entry = found[2]
-        identity = hash((os.fspath(self), entry.version))
-        return os.stat_result(
-            (
-                stat.S_IFREG | 0o444,
-                identity,
-                0,
-                1,
-                0,
-                0,
-                entry.size or 0,
-                entry.modified,
-                entry.modified,
-                entry.modified,
-            )
+        return file_state(
+            stat.S_IFREG | 0o444, entry.size or 0, int(entry.modified * 1e9), f"{os.fspath(self)} {entry.version}"
         )
+
+    @property
+    def version(self) -> str:
+        """What changes with the content of a file that lies in no archive; "" where the server says nothing that does."""
+        found = self._entry()
+        return "" if found is None else found[2].version
 
     def is_file_itself(self) -> bool:
         """Whether it is a file that lies in no archive."""

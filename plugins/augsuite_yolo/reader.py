@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from augsuite.boxes import Layout
 from augsuite.dataset import ABSENT, UNREAD, Annotations, Categories, Dataset, Images, Intake
 from augsuite.dataset.archives import ArchivePath
-from augsuite.dataset.files import read_bytes
-from augsuite.dataset.images import read_size
+from augsuite.dataset.files import read_bytes, read_sizes
 from augsuite.dataset.parallel import mapped
 from augsuite.dataset.progress import advance
 from augsuite.errors import DataError
@@ -106,11 +105,12 @@ def _read_batch(batch: _Batch) -> _Read:
             texts.append(b"")
             unread[row] = str(error)
     sizes, broken = {}, {}
-    for row, file in batch.unsized.items():
-        try:
-            sizes[row] = read_size(batch.root / file)
-        except DataError as error:
-            broken[row] = str(error)
+    found = read_sizes([batch.root / file for file in batch.unsized.values()])
+    for row, size in zip(batch.unsized, found, strict=True):
+        if isinstance(size, DataError):
+            broken[row] = str(size)
+        else:
+            sizes[row] = size
     return _Read(parse(texts, batch.classes, batch.keypoints), unread, sizes, broken)
 
 

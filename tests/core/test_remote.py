@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from remotekit import BUCKET, CREDENTIALS, Rule, proxy, s3_server
+from remotekit import BUCKET, Rule
 
 import augsuite
+from augsuite.augment.cache import DiskCache
 from augsuite.augment.feed import Feed
 from augsuite.dataset import remote_tree, stores
 from augsuite.dataset.archives import at
@@ -34,36 +35,6 @@ from augsuite.errors import ConfigError, DataError, MissingExtraError
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def front(server, monkeypatch, tmp_path):
-    """The proxy through which everything goes."""
-    with proxy(server) as found:
-        for key, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": found.url}.items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(stores, "_BACKOFF_S", 0.002)
-        remote_tree.forget_all()
-        yield found
-        remote_tree.forget_all()
-
-
-@pytest.fixture
-def bucket(front, server):
-    """An empty bucket, looked at by boto3."""
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket=BUCKET)
-    found = boto3.resource("s3", endpoint_url=server).Bucket(BUCKET)
-    found.objects.all().delete()
-    yield found
-    client.close()
 
 
 def put(bucket, folder: Path, prefix: str) -> None:
@@ -200,6 +171,21 @@ def test_images_are_asked_for_their_heads_alone(bucket, front):
     assert kept < 100_000 < len(packed.getvalue())
 
 
+def test_a_reader_asks_for_many_sizes_at_once(bucket, front):
+    noise = np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)
+    packed = io.BytesIO()
+    PIL.Image.fromarray(noise).save(packed, "jpeg", quality=95)
+    assert len(packed.getvalue()) > 256 << 10, "only its head is asked for"
+    bucket.put_object(Key="y/data.yaml", Body=b"names: [thing]\ntrain: images\n")
+    for row in range(24):
+        bucket.put_object(Key=f"y/images/{row}.jpg", Body=packed.getvalue())
+    front.rules.append(Rule("GET", ".jpg", "late"))
+    data = augsuite.read(f"s3://{BUCKET}/y", format="yolo")
+    assert data.images.sizes.tolist() == [[600, 600]] * 24
+    assert front.count("GET", ".jpg") == 24
+    assert front.most >= 16
+
+
 def test_small_files_in_order_are_fetched_ahead(bucket, front, tmp_path, plain):
     local = tmp_path / "voc"
     augsuite.convert(plain, local, "voc")
@@ -309,6 +295,28 @@ def test_the_second_time_comes_from_the_cache(there, front):
     remote_tree.forget_all()
     augsuite.read(there).sample(0).image  # noqa: B018 - decodes
     assert front.count("GET", "p%200") == 1, "another process finds it"
+
+
+def test_pixels_that_are_kept_are_those_of_the_version_that_was_listed(there, bucket, plain, front, tmp_path):
+    cache = DiskCache(tmp_path / "pixels")
+
+    def picture(row: int) -> np.ndarray:
+        return cache.wrap(augsuite.read(there).sample(row).source).decode()
+
+    expected = [augsuite.read(plain).sample(row).image for row in (3, 5)]
+    np.testing.assert_array_equal(picture(3), expected[0])
+    assert len(list((tmp_path / "pixels").rglob("*.pixels"))) == 1
+    image = (plain / "images" / "p 5ü.png").read_bytes()
+    bucket.put_object(Key="a/set/images/p 3ü.png", Body=image)
+    np.testing.assert_array_equal(picture(3), expected[1])
+
+
+def test_what_stat_says_is_the_same_in_every_process(there, bucket):
+    found = (locate(there) / "annotations" / "instances.json").stat()
+    assert found.st_mtime_ns == bucket.Object("a/set/annotations/instances.json").last_modified.timestamp() * 1e9
+    line = f"from augsuite.dataset.locate import locate; print(locate({there!r}).joinpath('annotations/instances.json').stat().st_ino)"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == found.st_ino
 
 
 def test_the_cache_keeps_to_its_limit_and_to_what_was_used_last(tmp_path):
