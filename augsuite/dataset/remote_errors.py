@@ -49,6 +49,8 @@ def status_of(error: BaseException | None) -> int | None:
             )
         if isinstance(status, int) and 100 <= status < 600:
             return status
+        if isinstance(error, OSError) and str(error).startswith("Forbidden: "):  # how gcsfs says it
+            return 403
         error = error.__cause__
     return None
 
@@ -56,7 +58,7 @@ def status_of(error: BaseException | None) -> int | None:
 def said_by(error: BaseException) -> str:
     """The first line of what an error says, without secrets."""
     lines = str(error).strip().splitlines()
-    return redacted(lines[0])[:200].rstrip(".") if lines else type(error).__name__
+    return redacted(lines[0].strip(" ,."))[:200] if lines else type(error).__name__
 
 
 def redacted(text: str) -> str:

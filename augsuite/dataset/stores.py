@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import logging
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from types import MethodType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from augsuite.dataset.remote_errors import CHANGED, DENIED, PlaceError, is_passing, redacted, said_by, status_of
 from augsuite.dataset.urls import Url
-from augsuite.errors import AugsuiteError, ConfigError, MissingExtraError
+from augsuite.errors import AugsuiteError, MissingExtraError
 
 T = TypeVar("T")
 
@@ -25,6 +27,7 @@ _CHUNK = 16 << 20  # bytes: a part of an upload
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "Content-MD5", "version_id", "Last-Modified")
 _TIMES = ("LastModified", "updated", "mtime", "modified", "created", "last_modified")
 _WEB = frozenset({"http", "https"})
+_GOOGLE = frozenset({"gs", "gcs"})
 
 
 class Entry(NamedTuple):
@@ -215,7 +218,13 @@ class Store:
             ConfigError: as `info`.
         """
         mode = {"mode": "create"} if new else {}
-        self._tried(path, lambda: self._fs.pipe_file(self._key(path), content, **mode))
+        try:
+            self._tried(path, lambda: self._fs.pipe_file(self._key(path), content, **mode))
+        except FileNotFoundError as error:
+            raise PlaceError(
+                f"{self.url(path.rpartition('/')[0])}: nothing can be written there, for the bucket or server has no such place. "
+                "Make it, or check the address."
+            ) from error
 
     def upload(self, path: str, source: str) -> None:
         """As `write`, from a file of this machine, in parts that are put together at the end.
@@ -332,20 +341,31 @@ def _connect(place: Url) -> tuple[Any, str]:
     except ImportError:
         raise MissingExtraError(f"{place.scheme}://", "remote", "fsspec") from None
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+    # One place tries again, `Store`; all layers below would multiply.
     if place.scheme in {"s3", "s3a"}:
-        # One place tries again, `Store`; all three layers below would multiply.
         config = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         own = {"retries": {"mode": "standard", "total_max_attempts": 1}, "max_pool_connections": 64}
         options["config_kwargs"] = {**own, "connect_timeout": 10, "read_timeout": 60, **config}
     try:
-        fs, root = core.url_to_fs(str(place), **options)
+        if place.scheme in _GOOGLE:
+            # The class that fsspec takes asks first what kind of bucket this is, with credentials and a package of their own.
+            fs, root = importlib.import_module("gcsfs").core.GCSFileSystem(**options), place.rest
+        else:
+            fs, root = core.url_to_fs(str(place), **options)
     except ImportError as error:
         missing = error.name or str(error).split()[1].strip("'\"")
         raise MissingExtraError(f"{place.scheme}://", "remote", missing) from None
-    except ValueError as error:
-        raise ConfigError(f"{redacted(str(place))}: cannot be opened ({said_by(error)}). Check the address.") from error
+    except (ValueError, OSError) as error:  # some connect at once
+        raise PlaceError(f"{redacted(str(place))}: cannot be opened ({said_by(error)}). Check the address.") from error
     if hasattr(fs, "_call_s3"):
         fs.retries = 1
+    if place.scheme in _GOOGLE:
+        logging.getLogger("gcsfs").addHandler(
+            logging.NullHandler()
+        )  # else errors go to the terminal, tracebacks and all
+        once = getattr(type(fs)._request, "__wrapped__", None)  # noqa: SLF001 - there is no setting
+        if once is not None:
+            fs._request = MethodType(once, fs)  # noqa: SLF001 - as above
     return fs, root
 
 

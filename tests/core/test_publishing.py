@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from remotekit import BUCKET, CREDENTIALS, Rule, proxy, s3_server
+from remotekit import BUCKET, Rule
 
 import augsuite
 from augsuite.cli import cli
@@ -22,34 +22,6 @@ from augsuite.errors import AugsuiteError, ConfigError
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def front(server, monkeypatch, tmp_path):
-    with proxy(server) as found:
-        for key, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": found.url}.items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(stores, "_BACKOFF_S", 0.002)
-        remote_tree.forget_all()
-        yield found
-        remote_tree.forget_all()
-
-
-@pytest.fixture
-def bucket(front, server):
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket=BUCKET)
-    found = boto3.resource("s3", endpoint_url=server).Bucket(BUCKET)
-    found.objects.all().delete()
-    yield found
-    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +172,11 @@ def test_a_place_that_may_not_be_written_is_one_line(shelf, bucket, front):
         augsuite.write(shelf, f"s3://{BUCKET}/out", "coco")
     with pytest.raises(ConfigError, match="is no folder in a bucket"):
         augsuite.write(shelf, f"s3://{BUCKET}", "coco", overwrite=True)
+
+
+def test_a_bucket_that_does_not_exist_is_named(shelf, front):
+    with pytest.raises(ConfigError, match="s3://no-such-bucket: nothing can be written there"):
+        augsuite.write(shelf, "s3://no-such-bucket/out", "coco")
 
 
 def test_large_files_go_in_parts_and_broken_ones_leave_none(bucket, front, monkeypatch, tmp_path):
