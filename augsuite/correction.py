@@ -207,6 +207,8 @@ def _pair_images(data: Dataset, annotated: Dataset, spec: FormatSpec | None, not
         left, right = rest()
     if len(right):
         name = str(annotated.images.names[right[0]])
+        if _named(annotated, right[0]) in {_named(annotated, row) for row in pairs[1]}:
+            raise DataError(f"image {name!r} came back twice. Leave out the one that does not count.")
         more_said = f" (and {len(right) - 1:,} others)" if len(right) > 1 else ""
         raise DataError(
             f"image {name!r}{more_said} came back, and the dataset has no image of that name or content. "
@@ -214,6 +216,10 @@ def _pair_images(data: Dataset, annotated: Dataset, spec: FormatSpec | None, not
         )
     order = np.argsort(pairs[0], kind="stable")
     return pairs[0][order], pairs[1][order]
+
+
+def _named(data: Dataset, row: int) -> tuple[str, str]:
+    return data.images.splits[row], data.images.names[row]
 
 
 def _digests(data: Dataset, rows: Rows) -> list[bytes]:

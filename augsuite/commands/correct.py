@@ -82,6 +82,11 @@ def correct(
         )
     for text, times in {**intake.notes, **found.notes}.items():
         place.intake.notes[text] += times
+    if intake.skipped:
+        place.intake.skipped += intake.skipped
+        place.intake.notes["invalid rows of what came back were left out, so their objects count as deleted"] += len(
+            intake.skipped
+        )
     if not as_json:
         _print(found, places)
     if html is not None:

@@ -257,6 +257,13 @@ def test_an_image_of_another_size_is_refused(data, tmp_path):
         augsuite.correct(data, export(tree, tmp_path / "work"))
 
 
+def test_an_image_that_came_back_twice_is_refused(data, tmp_path):
+    tree, images = cvat(data, tmp_path / "w")
+    tree.getroot().append(images["a.jpg"])
+    with pytest.raises(DataError, match=r"'a\.jpg' came back twice"):
+        augsuite.correct(data, export(tree, tmp_path / "w"))
+
+
 def test_what_a_format_cannot_hold_is_no_edit(data, tmp_path):
     """Crowds are ignored objects; CVAT cannot say so, and YOLO knows fractions alone."""
     table = replace(data.annotations, ignore=np.array([False, True, False, False, False]))
@@ -332,6 +339,17 @@ def test_the_command_as_json(written):
     said = json.loads(done.stdout)["corrections"]
     assert said["counts"]["deleted"] == 1
     assert {edit["id"] for edit in said["edits"]} == {7, 90}
+
+
+def test_invalid_rows_that_are_skipped_are_told(written):
+    file = written / "work" / "annotations.xml"
+    file.write_text(re.sub('xtl="[^"]*"', 'xtl="nan"', file.read_text("utf-8"), count=1), "utf-8")
+    words = ("correct", written / "own", written / "work", written / "out", "--images", "none", "--skip-invalid")
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"^deleted +2$", done.output, re.MULTILINE)
+    assert "expected a number, got 'nan'" in done.output
+    assert "so their objects count as deleted" in done.output
 
 
 def test_a_target_in_the_work_is_refused(written):
