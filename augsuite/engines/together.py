@@ -24,7 +24,8 @@ class RunTogether(Protocol):
         lost, all begin anew, some times; a job that wants to go on keeps a checkpoint. An `AugsuiteError` that a job raises ends all.
 
         Args:
-            job: picklable. What it reads and writes must be where all machines see it.
+            job: picklable. What it reads and writes must be where all machines see it; its attribute `folders`, where it has one, names
+                folders of which that is checked.
             processes: how many, at least 1.
             gpus: give each process a GPU of its own, if there are so many.
             scratch: a folder that all machines see, and that may hold files while the job is under way.
@@ -35,5 +36,5 @@ class RunTogether(Protocol):
 
         Raises:
             AugsuiteError: that which a job raised; or one that says why the processes were lost again and again.
-            ConfigError: if there is no room for so many.
+            ConfigError: if there is no room for so many, or a machine does not see the folders.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Training:
     trackers: Sequence[str]
     workers: int
     draw: int
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """See `augsuite.engines.together.RunTogether`."""
+        roots = (self.train.root, self.val.root)
+        return tuple(dict.fromkeys(os.fspath(root) for root in roots if os.path.isdir(root)))  # noqa: PTH112 - may be a URL
 
     def __call__(self, tell: Tell) -> RunRecord:
         """Train, as one of the processes."""

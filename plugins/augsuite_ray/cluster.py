@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -44,6 +46,7 @@ def connect(workers: int | None) -> None:
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address and address != "local":
         _check(address)
+        _show_token()
         try:
             with _on_loopback() if _is_private(address) else contextlib.nullcontext():
                 ray.init(address=address, **common)
@@ -57,6 +60,37 @@ def connect(workers: int | None) -> None:
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ConfigError(f"no Ray cluster could be started on this machine: {_first_line(error)}") from error
+    from ray._private import worker
+
+    atexit.register(_end, worker.global_worker.node.get_session_dir_path(), os.getpid())
+
+
+def _show_token() -> None:
+    """Show the cluster the token that this user has, if any; one that asks for none takes no offence.
+
+    `ray start` asks for a token where the user has one, and any cluster that a process starts for itself leaves one. Whoever names
+    an address must say so by RAY_AUTH_MODE, which nobody knows.
+    """
+    try:
+        from ray._private.authentication import authentication_token_setup as tokens
+    except ImportError:  # Ray before there were tokens
+        return
+    level = tokens.logger.level
+    tokens.logger.setLevel(logging.ERROR)
+    try:
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    finally:
+        tokens.logger.setLevel(level)
+
+
+def _end(session: str, owner: int) -> None:
+    """End the cluster that this process has started, and remove what it logged, which Ray leaves behind for ever."""
+    if os.getpid() != owner:  # a fork of it
+        return
+    import ray
+
+    ray.shutdown()
+    shutil.rmtree(session, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -133,7 +167,7 @@ def _hint(error: Exception) -> str:
         return (
             f" Here: Ray {ray.__version__}, Python {sys.version.split()[0]}. Install the same versions on all machines."
         )
-    return " Is it a Ray cluster (`ray status`)?"
+    return " Is it a Ray cluster (`ray status`), and is its token, if it asks for one, in ~/.ray/auth_token or RAY_AUTH_TOKEN?"
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,13 +21,12 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from augsuite.engines import ONE_CORE, Item, Resources, Result, Told, WorkerDiedError
 from augsuite.engines.tools import Job, Ledger, travelling
-from augsuite.errors import ConfigError
-from augsuite_ray.cluster import check_room, connect, nodes, room
-from augsuite_ray.task import Setting, differing, look, run_one
+from augsuite_ray.cluster import check_room, connect, room
+from augsuite_ray.folders import check_folders
+from augsuite_ray.task import Setting, run_one
 
 _AHEAD = 2  # items for each that is under way whose results may wait for their turn
 _QUEUED = 2  # items that wait at the cluster, so that no process waits for this one
@@ -51,7 +50,7 @@ def run(
     """
     connect(workers)
     check_room(resources)
-    _check_folders(tuple(getattr(work, "folders", ())))
+    check_folders(tuple(getattr(work, "folders", ())))
     key = os.urandom(16)
     # The setting first: of what the work imports, some reads the environment at once.
     shared = [ray.put(cloudpickle.dumps((Setting.of_here(resources.cpus), cloudpickle.dumps(work))))]
@@ -112,37 +111,3 @@ def _cancel(references: list[Any]) -> None:
     for reference in references:
         ray.cancel(reference, force=True)
     ray.wait(references, num_returns=len(references), timeout=_PATIENCE_S)
-
-
-def _check_folders(folders: tuple[str, ...]) -> None:
-    """Make sure that all machines see the same files.
-
-    Raises:
-        ConfigError: names the machine and the folder.
-    """
-    own = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes() if node["NodeID"] != own and node["Resources"].get("CPU", 0) >= 1]
-    if not folders or not others:
-        return
-    here = look(folders)
-    asked = {
-        ray.remote(look)
-        .options(
-            num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        )
-        .remote(folders): node
-        for node in others
-    }
-    for reference, node in asked.items():
-        try:
-            there = ray.get(reference, timeout=60)
-        except RayError as error:
-            raise ConfigError(
-                f"the machine {node['NodeManagerAddress']} of the Ray cluster cannot work: {' '.join(str(error).split())[-200:]}"
-            ) from error
-        folder = differing(folders, here, there)
-        if folder is not None:
-            raise ConfigError(
-                f"{folder}: the machine {node['NodeManagerAddress']} of the Ray cluster does not see the same files there. "
-                "Put the data on a file system that all machines share, or use URLs."
-            )

@@ -13,8 +13,6 @@ from augsuite.engines.places import Place
 from augsuite.engines.tools import attempt, travelling
 from augsuite.errors import ConfigError
 
-_TOP = 200  # names of a folder that are compared
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -94,19 +92,3 @@ def _loaded(key: bytes, where: list[Any]) -> Any:
         setting.settle()
         _work = (key, cloudpickle.loads(work))
     return _work[1]
-
-
-def look(folders: tuple[str, ...]) -> list[tuple[str, ...] | None]:
-    """What a machine sees in some folders: the first names, sorted; None where there is no such folder."""
-    seen: list[tuple[str, ...] | None] = []
-    for folder in folders:
-        try:
-            seen.append(tuple(sorted(os.listdir(folder))[:_TOP]))  # noqa: PTH208 - names are what is compared
-        except OSError:
-            seen.append(None)
-    return seen
-
-
-def differing(folders: tuple[str, ...], here: list[Any], there: list[Any]) -> str | None:
-    """The first folder in which another machine sees something else."""
-    return next((folder for folder, one, two in zip(folders, here, there, strict=True) if one != two), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -23,6 +24,7 @@ from augsuite.engines import ONE_CORE
 from augsuite.engines.tools import travelling
 from augsuite.errors import AugsuiteError, ConfigError
 from augsuite_ray.cluster import connect, nodes, room
+from augsuite_ray.folders import check_folders
 from augsuite_ray.task import Setting
 
 Result = TypeVar("Result")
@@ -47,10 +49,11 @@ def run(
         raise ConfigError(
             f"the Ray cluster has {room(ONE_CORE)} cores for {processes} processes. Ask for fewer, or add a machine."
         )
+    scratch.mkdir(parents=True, exist_ok=True)
+    check_folders((os.fspath(scratch), *getattr(job, "folders", ())))
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)  # what it would say, we say in a line
     board = ray.remote(Board).options(num_cpus=0).remote()
     work = functools.partial(_one, board, cloudpickle.dumps((Setting.of_here(1), cloudpickle.dumps(job))))
-    scratch.mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix=".ray-", dir=scratch)
     trainer = TorchTrainer(
         work,
