@@ -10,7 +10,7 @@ from augsuite.spec import EngineSpec, Ref
 from augsuite.testing.engines import check_engine
 from augsuite.testing.transforms import ContractError
 
-HERE = {"inline", "local"}  # ray: in tests/plugins/test_ray.py, beside others that use its cluster
+HERE = {"inline", "local"}  # ray: in tests/ray_cluster/test_engine.py, beside others that use its cluster
 
 
 @pytest.mark.parametrize("name", sorted(HERE))

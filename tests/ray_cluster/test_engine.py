@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from raykit import cluster
 
 from augsuite.engines import Resources
 from augsuite.errors import ConfigError, MissingExtraError
@@ -19,14 +18,10 @@ from augsuite.errors import ConfigError, MissingExtraError
 pytest.importorskip("ray")
 
 from augsuite_ray import cluster as here
+from augsuite_ray import folders as shared
 from augsuite_ray.engine import run
-from augsuite_ray.task import Setting, differing, look
-
-
-@pytest.fixture(scope="module")
-def address():
-    with cluster() as found:
-        yield found
+from augsuite_ray.folders import check_folders, differing, look
+from augsuite_ray.task import Setting
 
 
 def test_the_contract(address, tmp_path):
@@ -97,6 +92,19 @@ def test_a_machine_that_sees_other_files_is_found(tmp_path):
     (tmp_path / "data" / "a.jpg").touch()
     assert differing(folders, before, look(folders)) == folders[1]
     assert look((str(tmp_path / "none"),)) == [None]
+    (tmp_path / "data" / ".out-half-written").touch()
+    assert look(folders) == [("data",), ("a.jpg",)]
+
+
+def test_a_folder_that_changes_meanwhile_is_looked_at_again(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "_others", shared.nodes)  # this machine as if it were another
+    answer, late = shared._answer, [[("old",)]]
+    monkeypatch.setattr(shared, "_answer", lambda *asked: late.pop() if late else answer(*asked))
+    check_folders((str(tmp_path),))
+    assert not late
+    monkeypatch.setattr(shared, "_answer", lambda *_: [("other",)])
+    with pytest.raises(ConfigError, match=r"does not see the same files there\. Put the data on a file system"):
+        check_folders((str(tmp_path),))
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):

@@ -34,16 +34,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """One with room for three processes, on this machine."""
+def cluster(address):
     from ray import cloudpickle
 
-    from augsuite_ray.cluster import connect
-
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    connect(3)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +80,22 @@ def alone(run, folder):
 
 
 @dataclass(frozen=True)
-class Both:
-    """Two trainings, one after the other, in the same processes: starting these takes most of the time."""
+class Several:
+    """Trainings one after the other in the same processes, and at last one that fails: starting processes takes most of the time."""
 
-    first: Training
-    second: Training
+    runs: list[Training]
 
     def __call__(self, tell):
-        return self.first(tell), self.second(lambda message: tell((*message, 2)))
+        for number, run in enumerate(self.runs):
+            run(lambda message, number=number: tell((number, *message)))
+
+
+LONG = {**TOGETHER, "epochs": 8, "lr": 1e-4}
 
 
 @pytest.fixture(scope="module")
 def together(root, cluster, tmp_path_factory):
-    """What a detector and a classifier came to in two processes, and in this one."""
+    """What some trainings came to in two processes: folder -> run, record, losses; and how the last of them failed."""
     del cluster
     from augsuite_ray.together import run as run_together
 
@@ -106,24 +103,30 @@ def together(root, cluster, tmp_path_factory):
     runs = [
         asked(root, folder / "ssd", "ssd", TOGETHER),
         asked(root, folder / "finetune", "finetune", {**FINETUNE, "model": "lenet"}),
+        asked(root, folder / "long", "ssd", LONG),
     ]
+    empty = replace(runs[0], train=runs[0].train.take([]), folder=folder / "empty")
     told = []
-    records = run_together(Both(*runs), 2, gpus=False, scratch=folder, hears=told.append)
-    losses = [[each[3]["loss"] for each in told if each[0] == "epoch" and len(each) == length] for length in (4, 5)]
-    return {
-        run.trainer: (run, record, loss, *alone(run, folder / f"{run.trainer}-alone"))
-        for run, record, loss in zip(runs, records, losses, strict=True)
-    }
+    with pytest.raises(AugsuiteError) as error:
+        run_together(Several([*runs, empty]), 2, gpus=False, scratch=folder, hears=told.append)
+    found = {}
+    for number, run in enumerate(runs):
+        losses = [each[4]["loss"] for each in told if each[:2] == (number, "epoch")]
+        found[run.folder.name] = run, json.loads((run.folder / "record.json").read_text()), losses
+    return {**found, "error": error.value, "lines": [each for each in told if isinstance(each, str)]}
 
 
 @pytest.mark.parametrize("trainer", ["ssd", "finetune"])
-def test_two_processes_of_a_cluster_compute_what_one_does(together, trainer):
+def test_two_processes_of_a_cluster_compute_what_one_does(together, trainer, tmp_path):
     """Nine pictures in batches of four; tolerances as for two processes of torchrun."""
-    run, record, losses, judge, wanted = together[trainer]
+    run, record, losses = together[trainer]
+    folders = [run.folder, tmp_path / "alone"]
+    judge, wanted = alone(run, folders[1])
     assert losses == pytest.approx(wanted, rel=1e-3)
-    assert record.metrics == {name: pytest.approx(value, rel=1e-3, abs=1e-6) for name, value in judge.metrics.items()}
-    assert record.images == judge.images == 18
-    folders = [run.folder, run.folder.with_name(f"{trainer}-alone")]
+    assert record["metrics"] == {
+        name: pytest.approx(value, rel=1e-3, abs=1e-6) for name, value in judge.metrics.items()
+    }
+    assert record["images"] == judge.images == 18
     weights = [torch.load(folder / "model.pt", weights_only=True)["state"] for folder in folders]
     for name, value in weights[1].items():
         torch.testing.assert_close(weights[0][name], value, rtol=1e-2, atol=1e-3)
@@ -135,7 +138,7 @@ def test_two_processes_of_a_cluster_compute_what_one_does(together, trainer):
 
 @dataclass(frozen=True)
 class Dies:
-    """A training whose second process is killed as soon as there is a checkpoint, once or each time."""
+    """A training whose second process is killed, once or each time, while the first waits after its third epoch."""
 
     run: Training
     marker: Path
@@ -149,62 +152,38 @@ class Dies:
     def folder(self):
         return self.run.folder
 
+    @property
+    def killed(self):
+        return self.marker.with_suffix(".killed")
+
     def __call__(self, tell):
         def kill():
-            while not (self.run.folder / "checkpoint.pt").exists():
+            while not self.marker.exists():
                 time.sleep(0.01)
-            self.marker.touch()
+            self.killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-        if processes.rank() == 1 and (self.always or not self.marker.exists()):
+        def tell_and_wait(message):
+            tell(message)
+            if message[:2] == ("epoch", 3):
+                self.marker.touch()
+                time.sleep(300)  # Ray ends it
+
+        first = not self.killed.exists()
+        if processes.rank() == 1 and (self.always or first):
             threading.Thread(target=kill, daemon=True).start()
-        return self.run(tell)
+        return self.run(tell_and_wait if first else tell)
 
 
-UNINTERRUPTED = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import augsuite
-from augsuite.augment.policies import policy
-from augsuite.study.session import train_once
-config, data, steps, folder = json.loads(sys.argv[1]), augsuite.read(sys.argv[2]), json.loads(sys.argv[3]), Path(sys.argv[4])
-train_once("ssd", config, data, data, policy(steps), 1, folder, ("files",))
-"""
-
-
-def by_torchrun(config, data, folder):
-    """The losses of two processes that nobody interrupts. One process rounds otherwise, which training amplifies."""
-    (folder / "judge.py").write_text(UNINTERRUPTED)
-    words = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        folder / "judge.py",
-    ]
-    words += [json.dumps(config), data, json.dumps(STEPS), folder / "judge"]
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=500,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line)["loss"] for line in (folder / "judge" / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_process_that_is_killed_costs_what_came_after_the_checkpoint(root, tmp_path):
-    config = {**TOGETHER, "epochs": 8, "lr": 1e-4, "checkpoint_s": 0.0}
-    run = asked(root, tmp_path / "both", config=config)
+def test_a_process_that_is_killed_costs_what_came_after_the_checkpoint(together, root, tmp_path):
+    """Beside two processes that nobody killed: one process rounds otherwise, which training amplifies."""
+    run = asked(root, tmp_path / "both", config={**LONG, "checkpoint_s": 0.0})
     watcher = Watcher()
-    record = train_together(Dies(run, tmp_path / "killed"), "ray", 2, watcher)
-    assert (tmp_path / "killed").exists()
+    record = train_together(Dies(run, tmp_path / "marker"), "ray", 2, watcher)
     assert any("a training process was lost" in line and "attempt 2 of 4" in line for line in watcher.lines)
     assert any("goes on" in line or "going on" in line for line in watcher.lines), watcher.lines
-    losses = by_torchrun(config, root / "boxes", tmp_path)
+    losses = together["long"][2]
+    assert len(losses) == 8
     assert record.images == 8 * 9
     told = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
     assert [each["step"] for each in told] == list(range(1, 9)), "no epoch is missing, none stands there twice"
@@ -212,14 +191,10 @@ def test_a_process_that_is_killed_costs_what_came_after_the_checkpoint(root, tmp
     assert not list((tmp_path / "both").glob(".*"))
 
 
-@pytest.mark.usefixtures("cluster")
-def test_an_error_of_the_job_ends_it_at_once(root, tmp_path):
-    run = asked(root, tmp_path / "run")
-    empty = replace(run, train=run.train.take([]))
-    watcher = Watcher()
-    with pytest.raises(DataError, match="train: no images"):
-        train_together(empty, "ray", 2, watcher)
-    assert watcher.lines == [], "nothing was tried again"
+def test_an_error_of_the_job_ends_it_at_once(together):
+    assert type(together["error"]) is DataError
+    assert "train: no images" in str(together["error"])
+    assert together["lines"] == [], "nothing was tried again"
 
 
 @pytest.mark.usefixtures("cluster")
@@ -264,6 +239,7 @@ def test_an_interrupted_command_ends_its_processes_and_can_be_given_again(root, 
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=300)
     assert running.returncode in {1, 130}, said
+    assert not list(Path("/tmp/ray").glob(f"session_*_{running.pid}")), "what its cluster logged"
     assert "The same command goes on from the last checkpoint" in said
     assert "Traceback" not in said
     assert not list((tmp_path / "run").glob(".ray*"))
@@ -276,5 +252,5 @@ def test_processes_that_are_lost_again_and_again(root, tmp_path):
     config = {**TOGETHER, "epochs": 500, "checkpoint_s": 0.0}
     run = asked(root, tmp_path / "run", config=config)
     with pytest.raises(AugsuiteError, match="were lost 4 times") as caught:
-        train_together(Dies(run, tmp_path / "killed", always=True), "ray", 2, Watcher())
+        train_together(Dies(run, tmp_path / "marker", always=True), "ray", 2, Watcher())
     assert "\n" not in str(caught.value)

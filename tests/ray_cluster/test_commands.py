@@ -14,8 +14,6 @@ from contextlib import redirect_stderr, redirect_stdout
 import numpy as np
 import PIL.Image
 import pytest
-from raykit import cluster, install_fragile
-from studykit import Bench
 
 from augsuite.cli import main
 
@@ -23,21 +21,6 @@ pytest.importorskip("ray")
 
 LOCAL = (), ("--workers", "2")
 RAY = ("--engine", "ray"), ("--engine", "ray", "--workers", "1")
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    made = Bench(tmp_path_factory.mktemp("bench"), nap_s=0.2)
-    install_fragile(made.folder / "fragile")
-    (made.folder / "signs").mkdir()
-    return made
-
-
-@pytest.fixture(scope="module")
-def address(bench):
-    sites = bench.plugin, bench.folder / "fragile"
-    with cluster(*sites, QUICK_LOG=str(bench.log), FRAGILE=str(bench.folder / "signs")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +127,7 @@ def start(bench, *arguments):
     """The program in a process of its own, to be killed."""
     environment = bench.environment() | {"FRAGILE": str(bench.folder / "signs")}
     environment["PYTHONPATH"] = os.pathsep.join([str(bench.folder / "fragile"), environment["PYTHONPATH"]])
+    environment.pop("RAY_AUTH_MODE", None)  # whoever types a command did not start the cluster, and has but its token
     command = [sys.executable, "-m", "augsuite", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=bench.folder, env=environment, stdout=pipe, stderr=pipe, text=True)

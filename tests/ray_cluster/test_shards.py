@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from raykit import cluster
 
 import augsuite
 from augsuite.dataset import Annotations, Categories, Dataset, Images, Intake
@@ -33,12 +32,10 @@ FORMATS = {"webdataset": {"shard_samples": "3"}, "parquet": {"embed": "yes", "sh
 
 
 @pytest.fixture(scope="module")
-def two():
+def two(address):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    with cluster():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Tests on a real Ray cluster of two worker processes: one for all of them, as starting it takes longer than most of them."""
