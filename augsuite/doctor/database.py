@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,8 @@ GROUP = "fiftyone"
 URI = "FIFTYONE_DATABASE_URI"
 _OURS = "AUGSUITE_FIFTYONE_URI"  # the URI of augsuite's own database, for processes that it starts
 _START_S = 60.0
+_PARENT_DIES = 1  # PR_SET_PDEATHSIG
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "firefox")
 _READS_MONGO = """
 import fiftyone
@@ -192,7 +196,13 @@ def started(mongod: Path, folder: Path) -> Iterator[tuple[int, str]]:
         words = ["--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1"]
         words += [] if sys.platform == "win32" else ["--nounixsocket"]
         try:
-            process = subprocess.Popen([mongod, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                [mongod, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent if _LIBC is not None else None,  # noqa: PLW1509 - a system call and no more
+            )
         except OSError as error:
             yield port, error.strerror or str(error)
             return
@@ -205,6 +215,12 @@ def started(mongod: Path, folder: Path) -> Iterator[tuple[int, str]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _end_with_parent() -> None:
+    """Else a doctor that is killed would leave a server for ever."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PARENT_DIES, signal.SIGTERM)
 
 
 def _waited(process: subprocess.Popen[bytes], port: int, log: Path) -> str:

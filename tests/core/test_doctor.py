@@ -302,6 +302,28 @@ def test_the_named_database(monkeypatch):
 
 
 @linux
+@linux
+def test_a_doctor_that_is_killed_leaves_no_server(tmp_path):
+    mongod = database.find_mongod()
+    if mongod is None:
+        pytest.skip("FiftyOne's MongoDB is not installed")
+    code = f"""
+from pathlib import Path
+from augsuite.doctor.database import started
+with started(Path({str(mongod)!r}), Path({str(tmp_path / "db")!r})) as (port, problem):
+    print(problem or port, flush=True)
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as doctor:
+        assert int(doctor.stdout.readline())
+        assert any(str(tmp_path) in command for _, command in database.running())
+        doctor.kill()
+    until = time.monotonic() + 120
+    while any(str(tmp_path) in command for _, command in database.running()):
+        assert time.monotonic() < until, "it still runs"
+        time.sleep(0.05)
+
+
 def test_a_foreign_mongodb_is_shown_and_ours_is_not(tmp_path):
     own = tmp_path / "data" / "augsuite" / "fiftyone"
     code = "import time; time.sleep(100)"
