@@ -14,7 +14,7 @@ from augsuite.dataset.resuming import Finished, image_content, write_once
 from augsuite_webdataset.tar import BLOCK
 
 _BUFFER = 1 << 20
-_END = bytes(2 * BLOCK)
+END = bytes(2 * BLOCK)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Shard:
                     out.write(_header(name, len(content)))
                     out.write(content)
                     out.write(bytes(-len(content) % BLOCK))
-            out.write(_END)
+            out.write(END)
 
 
 def write_shard(shard: Shard) -> Finished:
@@ -76,6 +76,11 @@ def write_shard(shard: Shard) -> Finished:
         ConfigError: if the shard cannot be written.
     """
     return write_once(shard.folder, shard.name, len(shard.said), shard.question(), shard.known, shard.write)
+
+
+def room(size: int) -> int:
+    """What a file of so many bytes takes in a shard, with its header, in bytes."""
+    return BLOCK + -(-size // BLOCK) * BLOCK
 
 
 def _header(name: str, size: int) -> bytes:

@@ -23,7 +23,7 @@ from augsuite.dataset.unique import Unique
 from augsuite.errors import ConfigError, DataError
 from augsuite.protocols import Losses
 from augsuite_webdataset.sample import HEAD, NOTHING, Category, Head, Object, Sample
-from augsuite_webdataset.shard import Shard, write_shard
+from augsuite_webdataset.shard import END, Shard, room, write_shard
 
 _MB = 500  # of a shard, in 10^6 bytes
 _SAMPLES = 10_000  # of a shard
@@ -74,7 +74,7 @@ class _Open:
 
     stem: str
     shard: Shard
-    bytes: int = 0
+    bytes: int = len(END)
 
     def next(self) -> _Open:
         """The one after it."""
@@ -117,7 +117,7 @@ class _Plan:
                 split = part.images.splits[row]
                 at = opened.get(split) or begin(split)
                 said, image = encode(sample).encode(), _image(part, row)
-                size = len(said) + (image[1] if image else 0)
+                size = room(len(said)) + (room(image[1]) if image else 0)
                 full = len(at.shard.said) >= self._samples or at.bytes + size > self._size
                 if full and at.shard.said:
                     at.shard.known = self.known.get(at.shard.name)

@@ -77,6 +77,17 @@ def test_shards_are_bounded_and_the_same_however_the_dataset_is_cut(tmp_path):
     assert back.sample(0).image.shape == (30, back.images.sizes[0, 0], 3)
 
 
+def test_a_bound_in_bytes_counts_all_of_a_file(tmp_path):
+    """Of small samples most of a tar file is headers and padding."""
+    count = 1200
+    names = [f"{row}.png" for row in range(count)]
+    data = Dataset(Images.of(names, [[8, 8]] * count), Categories.of(["a"]), Annotations.of([], []), root=tmp_path)
+    augsuite.write(data, tmp_path / "out", "webdataset", shard_mb="1")
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "out").glob("*.tar"))]
+    assert len(sizes) == 2
+    assert 10**6 - 1024 - 512 < sizes[0] <= 10**6
+
+
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
 def test_shards_of_others(tmp_path, image_file, form, ending):
