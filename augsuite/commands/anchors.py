@@ -9,6 +9,7 @@ import click
 from augsuite.commands.console import json_option, print_json, print_table
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.dataset.anchors import Anchors, box_shapes, setting, suggest
+from augsuite.dataset.archives import at
 from augsuite.dataset.files import with_sizes
 from augsuite.errors import DataError
 
@@ -37,7 +38,7 @@ def anchors(
     found = suggest(shapes, [count] if count else range(1, _MOST + 1), seed)
     if not found:
         raise DataError(
-            f"{dataset}: {count or 1} anchors need boxes of as many shapes, in images of known size; "
+            f"{at(dataset)}: {count or 1} anchors need boxes of as many shapes, in images of known size; "
             f"{len(shapes):,} boxes were found. Ask for fewer, or put the images beside the annotations."
         )
     if as_json:
@@ -48,7 +49,7 @@ def anchors(
         print_table(
             ["anchors", "mean IoU"], [[str(each.k), f"{each.mean_iou:.3f}"] for each in found], right=frozenset({0, 1})
         )
-        click.echo(f"\n{len(shapes):,} boxes. The shapes: augsuite anchors {dataset} -k N")
+        click.echo(f"\n{len(shapes):,} boxes. The shapes: augsuite anchors {at(dataset)} -k N")
 
 
 def _print_shapes(found: Anchors, size: int) -> None:

@@ -17,6 +17,7 @@ from augsuite.augment.policies import policy as find_policy
 from augsuite.commands.console import json_option, print_json, progress
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
+from augsuite.dataset.archives import at
 from augsuite.dataset.output import scratch_folder
 from augsuite.dataset.publishing import target_of
 from augsuite.detection import find_place
@@ -113,7 +114,7 @@ def augment(
         )
         return
     click.echo(
-        f"{dataset} -> {target}   {len(rows):,} images x {copies} by {steps.name}   {len(result):,} images   "
+        f"{at(dataset)} -> {target}   {len(rows):,} images x {copies} by {steps.name}   {len(result):,} images   "
         f"{'   '.join(counted)}   {seconds:.1f} s" + (f"   lost: {', '.join(lost)}" if lost else "")
     )
     chosen.tell()

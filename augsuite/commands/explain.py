@@ -16,6 +16,7 @@ from augsuite.augment.preview import pick
 from augsuite.commands.console import json_option, print_json, print_table
 from augsuite.commands.reading import Reading, reading_options
 from augsuite.config import to_plain
+from augsuite.dataset.archives import at
 from augsuite.errors import ConfigError
 
 _IMAGES = 50  # of a dataset
@@ -57,7 +58,7 @@ def explain(
     if as_json:
         print_json(to_plain(found))
         return
-    _print(found, "blank images of " + size if dataset is None else str(dataset))
+    _print(found, "blank images of " + size if dataset is None else str(at(dataset)))
 
 
 def _size(option: str, text: str) -> tuple[int, int]:

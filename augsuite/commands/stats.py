@@ -11,6 +11,7 @@ import msgspec
 from augsuite.commands.console import json_option, print_json, print_table, shown_progress
 from augsuite.commands.engine import Chosen, engine_options
 from augsuite.commands.reading import Reading, reading_options
+from augsuite.dataset.archives import at
 from augsuite.dataset.files import with_sizes
 from augsuite.dataset.patterns import patterns
 from augsuite.dataset.stats import Bin, Spread, Summary, bin_name, summary
@@ -35,7 +36,7 @@ def stats(dataset: Path, html: Path | None, reading: Reading, chosen: Chosen, as
         if html is not None:
             from augsuite.dataset.statpage import write_page  # templates and pictures, which the text does not need
 
-            write_page(data, html, dataset.resolve().name if dataset.exists() else str(dataset), found=found)
+            write_page(data, html, dataset.resolve().name if dataset.exists() else str(at(dataset)), found=found)
     if as_json:
         again = [asdict(each) for each in chosen.retried]
         print_json({**msgspec.to_builtins(found), **msgspec.to_builtins(patterns(data)), "retried": again})

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from augsuite.commands.console import json_option, print_json, print_table
 from augsuite.commands.engine import Chosen, address_option
 from augsuite.commands.reading import Reading, reading_options
+from augsuite.dataset.archives import at
 from augsuite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -215,7 +216,10 @@ def divide_data(
         if split is not None:
             raise ConfigError("--val and --split: give one of them.")
         other = reading(val)
-        return (data, other), f"train: all {len(data):,} images of {dataset}   val: all {len(other):,} of {val}"
+        return (
+            data,
+            other,
+        ), f"train: all {len(data):,} images of {at(Path(dataset))}   val: all {len(other):,} of {at(Path(val))}"
     if split is None:
         chosen = default_split(data)
     else:

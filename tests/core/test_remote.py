@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from click.testing import CliRunner
 from remotekit import BUCKET, Rule
 
 import augsuite
 from augsuite.augment.cache import DiskCache
 from augsuite.augment.feed import Feed
+from augsuite.cli import cli
 from augsuite.dataset import remote_tree, stores
 from augsuite.dataset.archives import at
 from augsuite.dataset.disk import entries, walk
@@ -403,6 +405,11 @@ def test_the_command_line_reads_and_says_what_is_wrong(there, front, tmp_path):
     done = subprocess.run([*command[:-1], f"s3://{BUCKET}/none"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_what_a_command_prints_is_the_url(there):
+    done = CliRunner().invoke(cli, ["anchors", there], catch_exceptions=False)
+    assert f"augsuite anchors {there} -k N" in done.output
 
 
 # Other servers
