@@ -20,8 +20,10 @@ import sys
 sys.path.append(sys.path.pop(0))  # this file is called as the package is, which must come first
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -51,15 +53,16 @@ def main() -> None:
     options = parser.parse_args()
     peers = dict(pair.split("=", 1) for pair in options.peer)
     packages = dict(pair.split("=", 1) for pair in options.packages)
-    with tempfile.TemporaryDirectory(prefix="augsuite-bench-", ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
-        before = facts(work)
-        data = options.data or ("bccd" if os.environ.get("AUGSUITE_DATA") else "shelf")
-        for name, place in (("HOME", "home"), ("XDG_DATA_HOME", "data"), ("XDG_CACHE_HOME", "cache")):
-            (work / place).mkdir()
-            os.environ[name] = str(work / place)
-        os.environ.pop("FIFTYONE_DATABASE_URI", None)
-        found = measure(options, data, work, peers, packages)
+    work = Path(tempfile.mkdtemp(prefix="augsuite-bench-"))
+    # Not sooner: FiftyOne asks its database once more when Python ends, and waits for one whose files are gone.
+    atexit.register(shutil.rmtree, work, ignore_errors=True)
+    before = facts(work)
+    data = options.data or ("bccd" if os.environ.get("AUGSUITE_DATA") else "shelf")
+    for name, place in (("HOME", "home"), ("XDG_DATA_HOME", "data"), ("XDG_CACHE_HOME", "cache")):
+        (work / place).mkdir()
+        os.environ[name] = str(work / place)
+    os.environ.pop("FIFTYONE_DATABASE_URI", None)
+    found = measure(options, data, work, peers, packages)
     found |= {"machine": before | {"load_after": os.getloadavg()}, "versions": versions(), "goals": goals(found)}
     if options.json == "-":
         print(json.dumps(found, indent=1))
