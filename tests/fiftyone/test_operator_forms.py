@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -137,3 +139,14 @@ def test_an_export_writes_what_is_shown_and_says_what_is_lost(plain, operate, tm
     with pytest.raises(Exception, match="exists already"):
         operate("export", plain, {"format": "coco", "folder": str(target)})
     assert augsuite.read(target).categories.names.tolist() == ["half"]
+
+
+def test_what_was_left_out_is_said(fo):
+    from augsuite_fiftyone.app_plugin.operators import _said
+    from augsuite_fiftyone.app_plugin.running import Made
+
+    made = Made("aug_crop_1", Path(), ["a", "b"], Counter({"area": 1200, "labels": 1}))
+    assert _said(made) == (
+        "2 new samples: the run aug_crop_1. Labels that the policy left out: 1. Attributes that no longer hold: area of 1,200."
+    )
+    assert _said(Made("aug_flip_1", Path(), ["a"])) == "1 new samples: the run aug_flip_1."

@@ -120,5 +120,8 @@ def _show(inputs: Any, collection: Any, settings: Settings) -> None:
 
 
 def _said(made: Made) -> str:
-    lost = ", ".join(f"{count:,} {name}" for name, count in made.lost.most_common())
-    return f"{len(made.ids):,} new samples: the run {made.run}." + (f" Not carried: {lost}." if lost else "")
+    labels = made.lost["labels"]
+    stale = ", ".join(f"{name} of {count:,}" for name, count in made.lost.most_common() if name != "labels")
+    left_out = f" Labels that the policy left out: {labels:,}." if labels else ""
+    unsaid = f" Attributes that no longer hold: {stale}." if stale else ""
+    return f"{len(made.ids):,} new samples: the run {made.run}.{left_out}{unsaid}"
