@@ -62,9 +62,7 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
     loaded = sys.modules.get("fiftyone")
     if loaded is not None:
         return loaded
-    spec = importlib.util.find_spec("fiftyone")
-    if spec is None or spec.origin is None:  # without an origin it is any folder of that name
-        raise MissingExtraError("FiftyOne", "fiftyone", "fiftyone")
+    check_installed()
     uri = database or _named()
     if uri is None:
         folder = home()
@@ -91,6 +89,17 @@ def connect(database: str | None = None, *, quiet: bool = False) -> ModuleType:
             f"{told}: FiftyOne cannot use this database ({said}). Check it, or name another: {URI}."
         ) from error
     return module
+
+
+def check_installed() -> None:
+    """Stop where FiftyOne is not installed, before anything that comes with it is imported.
+
+    Raises:
+        MissingExtraError: if it is not.
+    """
+    spec = importlib.util.find_spec("fiftyone")
+    if spec is None or spec.origin is None:  # without an origin it is any folder of that name
+        raise MissingExtraError("FiftyOne", "fiftyone", "fiftyone")
 
 
 def home() -> Path:

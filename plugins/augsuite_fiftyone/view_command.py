@@ -22,6 +22,7 @@ from augsuite.dataset import Intake
 from augsuite.dataset.archives import SUFFIXES
 from augsuite.dataset.urls import url_of
 from augsuite_fiftyone.app import LOOPBACK, App, show
+from augsuite_fiftyone.database import check_installed
 
 _SAMPLES = 50  # of a policy
 _LISTED = 20  # skipped rows
@@ -94,6 +95,7 @@ def view(
 
     The App listens on this machine alone. Ctrl-C ends it.
     """
+    check_installed()
     from augsuite_fiftyone.study_looks import WORKSPACE, is_study
 
     given = functools.partial(_read, source, source_format, options, skip_invalid, allow_outside)

@@ -40,11 +40,40 @@ def test_convert_works_without_extras(installed, tmp_path):
     assert list((tmp_path / "shelf-voc" / "Annotations").glob("*.xml"))
 
 
-def test_what_needs_an_extra_says_which(installed, tmp_path):
-    done = run([str(installed / "augsuite"), "train", "ssd", "shelf"], tmp_path)
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("train ssd shelf", "train"),
+        ("view shelf", "fiftyone"),
+        ("view shelf --policy ssd", "fiftyone"),
+        ("convert shelf fiftyone://shelf", "fiftyone"),
+        ("fiftyone list", "fiftyone"),
+        ("stats s3://bucket/set", "remote"),
+        ("convert shelf s3://bucket/set --to coco", "remote"),
+        ("validate shelf --engine ray", "ray"),
+    ],
+)
+def test_what_needs_an_extra_says_which(installed, tmp_path, command, extra):
+    done = run([str(installed / "augsuite"), *command.split()], tmp_path)
     assert done.returncode == 2
-    assert "pip install 'augsuite[train]'" in done.stderr
+    assert f"pip install 'augsuite[{extra}]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_doctor_works_without_extras(installed, tmp_path):
+    done = run([str(installed / "augsuite"), "doctor", "--quick", "convert"], tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert run([str(installed / "augsuite"), "doctor", "--quick", "fiftyone"], tmp_path).returncode == 1
+
+
+def test_all_files_of_the_packages_are_installed(installed):
+    """Templates, schemas and the file by which FiftyOne knows a plugin are no Python."""
+    (packages,) = installed.parent.glob("lib/*/site-packages")
+    for source in (ROOT / "augsuite", ROOT / "plugins"):
+        for path in source.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                place = path.relative_to(ROOT if source.name == "augsuite" else source)
+                assert (packages / place).is_file(), place
 
 
 def test_the_wheel_puts_no_folder_called_datasets_on_the_path(installed, tmp_path):
