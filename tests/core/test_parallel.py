@@ -55,7 +55,12 @@ def test_headers_of_images_are_read_by_the_engine(tmp_path, image_file, monkeypa
     sizes = [(10 + row, 20 - row) for row in range(5)]
     for name, size in zip(names, sizes, strict=True):
         image_file(tmp_path / name, size)
-    data = Dataset(Images.of(names, [[0, 0]] * 4 + [[7, 7]], files=names), Categories.of([]), Annotations.of([], [], []), root=tmp_path)
+    data = Dataset(
+        Images.of(names, [[0, 0]] * 4 + [[7, 7]], files=names),
+        Categories.of([]),
+        Annotations.of([], [], []),
+        root=tmp_path,
+    )
     taken = []
 
     def engine(work, items, *arguments, **more):
