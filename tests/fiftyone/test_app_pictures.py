@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import PIL.Image
+import pytest
 
 import augsuite
 
@@ -43,3 +46,23 @@ def test_blood_cells_and_what_a_policy_makes_of_them(fo, real_data, looking):
         assert small(looking.picture("fiftyone-policy")) < _LARGEST
     finally:
         remove(dataset)
+
+
+def test_a_study_and_its_panel(fo, looking):
+    folder = os.environ.get("AUGSUITE_SCREENSHOTS_STUDY")
+    if not folder:
+        pytest.skip("a picture of a study that AUGSUITE_SCREENSHOTS_STUDY names; its training takes minutes")
+    from augsuite_fiftyone.study_looks import WORKSPACE
+    from augsuite_fiftyone.view_study import open_study
+
+    page = looking.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(looking.app.link(open_study(folder).name, workspace=WORKSPACE))
+    looking.grid()
+    page.locator('tr:has-text("hflip+vflip") button').first.click()
+    page.wait_for_url("**view=images-this-augmentation-fixed-hflip-vflip*")
+    looking.grid()
+    page.locator(".scatterlayer .trace .points path").first.wait_for()
+    page.wait_for_timeout(2000)
+    assert looking.error() == ""
+    assert small(looking.picture("fiftyone-study")) < 2 * _LARGEST
