@@ -11,7 +11,7 @@ import click
 from augsuite import registry
 from augsuite.commands.console import json_option
 from augsuite.commands.engine import Chosen, address_option
-from augsuite.commands.study_shown import part, print_summary
+from augsuite.commands.study_shown import part, print_summary, tell_where
 
 store_option = click.option(
     "--store",
@@ -95,8 +95,8 @@ def run(
             watch.expect(runs)
     summary = summarize(state, results, asked.val)
     print_summary(summary, as_json, watch.retried)
-    path = write_report(summary, results, asked)
+    write_report(summary, results, asked)
     if not as_json:
-        click.echo(f"report: {path}\nlook: {shlex.join(['augsuite', 'view', str(folder)])}")
+        tell_where(folder)
     if not summary.complete:
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,12 @@ def show(folder: Path, as_json: bool) -> None:
     state = store.state()
     print_summary(part("summary:summarize")(state, store), as_json)
     if not as_json and (folder / "report.html").exists():
-        click.echo(f"report: {folder / 'report.html'}")
+        tell_where(folder)
+
+
+def tell_where(folder: Path) -> None:
+    """Say where the report is, and how to look at the images."""
+    click.echo(f"report: {folder / 'report.html'}\nlook: {shlex.join(['augsuite', 'view', str(folder)])}")
 
 
 def part(target: str) -> Any:

@@ -381,9 +381,11 @@ def test_another_process_takes_over_the_listing(there, front):
 
 def test_training_is_that_of_the_disk(there, plain, tmp_path):
     torch = pytest.importorskip("torch")
+    from augsuite.engines.local import _wait_for_server
     from augsuite_ssd.settings import Config
     from augsuite_ssd.trainer import train
 
+    _wait_for_server()  # one that another test left knows no credentials
     config = Config(size=64, epochs=1, batch_size=4, width=32, device="cpu")
     states = []
     for name, place, workers in (("near", plain, 0), ("far", there, 1)):

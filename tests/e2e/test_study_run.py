@@ -173,7 +173,8 @@ def test_two_studies_share_the_runs_that_they_have_in_common(tmp_path):
     shutil.rmtree(bench.folder / "studies")
     assert (
         bench.invoke("study", "show", str(tmp_path / "copy" / "other")).stdout
-        == done.stdout.rpartition("report:")[0] + f"report: {tmp_path / 'copy' / 'other' / 'report.html'}\n"
+        == done.stdout.rpartition("report:")[0]
+        + f"report: {tmp_path / 'copy' / 'other' / 'report.html'}\nlook: augsuite view {tmp_path / 'copy' / 'other'}\n"
     )
     again = bench.invoke("study", "run", "study.yaml", "--out", "alone", "--engine", "inline")
     assert again.returncode == 0

@@ -209,7 +209,7 @@ def test_a_study_comes_to_the_same_although_its_driver_is_killed(address, bench)
     late = bench.records()
     assert len(late) == 6
     assert {name: late[name] for name in early} == early  # nothing twice
-    alone = bench.invoke("study", "run", "study.yaml", "--out", "alone", "--json")
+    alone = bench.call("study", "run", "study.yaml", "--out", "alone", "--json")
     assert alone.returncode == 0, alone.stderr
     assert found(bench.store) == found(bench.folder / "alone")
     one, two = json.loads(said), json.loads(alone.stdout)
