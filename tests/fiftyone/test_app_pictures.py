@@ -9,13 +9,13 @@ import pytest
 
 import augsuite
 
-_LARGEST = 300_000  # bytes of a picture in the documentation
+_LARGEST = 400_000  # bytes of a picture in the documentation
 
 
 def small(path):
     """A picture with a palette, which suits what a screen shows; its size in bytes."""
     with PIL.Image.open(path) as picture:
-        colours = picture.convert("RGB").quantize(96, dither=PIL.Image.Dither.NONE)
+        colours = picture.convert("RGB").quantize(192, dither=PIL.Image.Dither.NONE)
     colours.save(path, optimize=True)
     return path.stat().st_size
 
@@ -63,6 +63,7 @@ def test_a_study_and_its_panel(fo, looking):
     page.wait_for_url("**view=images-this-augmentation-fixed-hflip-vflip*")
     looking.grid()
     page.locator(".scatterlayer .trace .points path").first.wait_for()
+    page.mouse.move(5, 5)
     page.wait_for_timeout(2000)
     assert looking.error() == ""
-    assert small(looking.picture("fiftyone-study")) < 2 * _LARGEST
+    assert small(looking.picture("fiftyone-study")) < _LARGEST
