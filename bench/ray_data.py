@@ -4,7 +4,8 @@
 
 Two jobs on made-up photographs of 640 x 480: what `validate` and `dedupe` do with a file (decode a JPEG at a reduced scale, hash it), and
 a full decode to RGB, of which only the mean leaves the process. Each road has the same files in the same batches, its results are
-compared with those of this process, and the first round, in which processes import what they need, does not count. Linux only.
+compared with those of this process. They take turns; the first round, in which processes import what they need, does not count.
+Linux only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -92,29 +94,26 @@ def main() -> None:
         for job, work in (("look", hashes), ("decode", means)):
             roads += [(job, engine, partial(by_tasks, work, paths, engine)) for engine in ("inline", "local", "ray")]
             roads.append((job, "Ray Data", partial(by_data, work, paths)))
-        found: list[dict[str, Any]] = []
+        seconds: dict[tuple[str, str], list[float]] = {(job, road): [] for job, road, _ in roads}
         right: dict[str, np.ndarray] = {}
-        for job, road, run in roads:
-            seconds = []
-            for _ in range(options.rounds + 1):
+        for _ in range(options.rounds + 1):
+            for job, road, run in roads:
                 started = time.perf_counter()
                 with contextlib.redirect_stdout(sys.stderr):
                     values = run()
-                seconds.append(time.perf_counter() - started)
+                seconds[job, road].append(time.perf_counter() - started)
                 if not np.array_equal(values, right.setdefault(job, values)):
                     raise SystemExit(f"{job} by {road}: other values")
-            best = min(seconds[1:])
-            found.append(
-                {"job": job, "road": road, "first_s": seconds[0], "s": best, "images_per_s": len(paths) / best}
-            )
-            print(
-                f"| {job} | {road} | {seconds[0]:.2f} | {best:.2f} | {len(paths) / best:,.0f} |",
-                file=sys.stderr,
-                flush=True,
-            )
         ray.shutdown()
+    found: list[dict[str, Any]] = []
+    print("| job | road | first round s | median s | images/s |\n| --- | --- | ---: | ---: | ---: |", file=sys.stderr)
+    for (job, road), (first, *rest) in seconds.items():
+        middle = statistics.median(rest)
+        rate = len(paths) / middle
+        found.append({"job": job, "road": road, "first_s": first, "s": middle, "images_per_s": rate})
+        print(f"| {job} | {road} | {first:.2f} | {middle:.2f} | {rate:,.0f} |", file=sys.stderr)
     if options.json:
-        text = json.dumps({"images": options.images, "rows": found}, indent=2)
+        text = json.dumps({"images": options.images, "rows": found, "goals": {}}, indent=2)
         print(text) if options.json == "-" else Path(options.json).write_text(text)
 
 
