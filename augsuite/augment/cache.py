@@ -11,7 +11,6 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 import PIL
 
 from augsuite.dataset import FileSource
+from augsuite.dataset.cache_folder import entries
 from augsuite.dataset.images import Image, decoder
 from augsuite.dataset.remote import RemotePath
 from augsuite.dataset.sample import Source
@@ -209,24 +209,15 @@ class DiskCache:
     def _make_room(self, wanted: int) -> int:
         """Delete what is old until `wanted` bytes are free, and say how many are."""
         now = time.time()
-        entries = sorted(self._entries())
-        free = self.max_bytes - sum(size for _, size, _ in entries)
-        for used, size, path in entries:
+        found = sorted(entries(self.folder))
+        free = self.max_bytes - sum(size for _, size, _ in found)
+        for used, size, path in found:
             if free >= wanted or now - used < _FRESH_S:
                 break
             with contextlib.suppress(OSError):
                 path.unlink()
                 free += size
         return free
-
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        """When each was used last, its size, its path; parts that a killed process left count, too."""
-        for folder in self.folder.iterdir():
-            if folder.is_dir():
-                for path in folder.iterdir():
-                    with contextlib.suppress(OSError):
-                        found = path.stat()
-                        yield found.st_mtime, found.st_size, path
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -33,10 +33,10 @@ import filelock
 import msgspec
 
 from augsuite.dataset.archives import at
+from augsuite.dataset.cache_folder import user_cache
 from augsuite.dataset.images import SUFFIXES
 from augsuite.dataset.progress import track
 from augsuite.dataset.remote import RemotePath
-from augsuite.dataset.remote_cache import user_cache
 from augsuite.dataset.remote_files import REQUESTS
 from augsuite.dataset.remote_tree import MARK, Tree, tree_of
 from augsuite.dataset.stores import Store

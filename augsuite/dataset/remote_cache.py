@@ -7,14 +7,13 @@ import hashlib
 import os
 import secrets
 import struct
-import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 
+from augsuite.dataset.cache_folder import entries, user_cache
 from augsuite.errors import ConfigError
 
 LIMIT = "AUGSUITE_REMOTE_CACHE"
@@ -23,16 +22,6 @@ _HEADER = struct.Struct("<4sIQ")  # magic, CRC-32 of the content, its length
 _MAGIC = b"augr"
 _TOUCH_S = 60.0
 _SHARE = 16  # a process looks at the folder again each time it has written the limit divided by this
-
-
-def user_cache() -> Path:
-    """Where this user's files live that can be made again; it may not exist."""
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "augsuite" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "augsuite"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "augsuite"
 
 
 class RemoteCache:
@@ -116,24 +105,15 @@ class RemoteCache:
         share = max(self.limit // _SHARE, size)
         # One process at a time looks and deletes; where another one does, this one writes on and looks next time.
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(self.folder / ".lock", timeout=30):
-            entries = sorted(self._entries())
-            taken = sum(length for _, length, _ in entries)
-            for _, length, path in entries:
+            found = sorted(entries(self.folder))
+            taken = sum(length for _, length, _ in found)
+            for _, length, path in found:
                 if taken <= self.limit - share:
                     break
                 with contextlib.suppress(OSError):
                     path.unlink()
                     taken -= length
             self._left = share - size
-
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        """When each was used last, its size, its path; what a killed process left unfinished counts, too."""
-        for folder in self.folder.iterdir():
-            if folder.is_dir():
-                for path in folder.iterdir():
-                    with contextlib.suppress(OSError):
-                        found = path.stat()
-                        yield found.st_mtime, found.st_size, path
 
 
 def _limit() -> int:

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from augsuite.dataset.cache_folder import user_cache
 from augsuite.dataset.locate import user_folder
-from augsuite.dataset.remote_cache import user_cache
 from augsuite.doctor.report import Check
 from augsuite.engines.places import default_workers
 

@@ -14,6 +14,7 @@ from filelock import Timeout
 
 from augsuite import registry
 from augsuite.augment.cache import DiskCache
+from augsuite.dataset.cache_folder import user_cache
 from augsuite.engines import ONE_CORE, Resources, WorkerDiedError, choice
 from augsuite.engines.places import visible_gpus
 from augsuite.errors import DataError
@@ -207,10 +208,10 @@ def _disk_cache() -> DiskCache | None:
 
     Beside the store, it might be on a network, which is slower than a decoder.
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = user_cache()
     try:
         base.mkdir(parents=True, exist_ok=True)
         room = min(CACHED_BYTES, shutil.disk_usage(base).free // 4)
-        return DiskCache(base / "augsuite" / "decoded", room)
+        return DiskCache(base / "decoded", room)
     except (OSError, RuntimeError, DataError):  # no home, or one that is read-only: then images are decoded each time
         return None
